@@ -1,0 +1,55 @@
+/**
+ * What can go wrong that a caller can mend, as one closed list.
+ *
+ * A code is part of the API: programs branch on it, so it never changes its meaning. The sentence in `detail` is for
+ * people; it names the thing, and the limit or what was expected. How a code becomes an HTTP status is the business of
+ * http/errors.ts.
+ */
+export const errorCodes = [
+  "unknown_parameter",
+  "repeated_parameter",
+  "missing_parameter",
+  "empty_parameter",
+  "invalid_parameter",
+  "missing_address",
+  "empty_message",
+  "malformed_body",
+  "too_large",
+  "unsupported_media_type",
+  "not_found",
+  "method_not_allowed",
+  "upgrade_required",
+  "too_many_sessions",
+  "shutting_down",
+  "unavailable",
+  "internal",
+] as const;
+
+export type ErrorCode = (typeof errorCodes)[number];
+
+/** An error that the caller can mend, or wait out. Everything else that is thrown is a defect, and is let fly. */
+export class PushError extends Error {
+  override readonly name = "PushError";
+
+  constructor(
+    readonly code: ErrorCode,
+    /** One sentence that can be shown to anyone: no secrets, and a caller's text only through `quote`. */
+    readonly detail: string,
+  ) {
+    super(detail);
+  }
+}
+
+const shownCharacters = 64;
+
+/**
+ * A caller's own text, made safe to stand in a sentence: in double quotes, with JSON's escapes for everything that is not
+ * printable ASCII, and cut after 64 characters. It cannot end a line, move a cursor or reverse the direction of writing.
+ */
+export function quote(text: string): string {
+  const shown = text.length > shownCharacters ? `${text.slice(0, shownCharacters)}…` : text;
+  return JSON.stringify(shown).replace(
+    /[^\x20-\x7e…]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+}

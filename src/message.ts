@@ -1,0 +1,54 @@
+/**
+ * A message, its parts and their limits. Pure.
+ */
+import { PushError } from "./errors.ts";
+
+/** Where a message stands in the journal: 1, 2, 3, … without holes. */
+export type Offset = number;
+
+/** Text goes out as a text frame, byte for byte; bytes as a binary frame. */
+export type Body = string | Uint8Array;
+
+/** A message that the journal has not taken yet. */
+export interface Draft {
+  /** The address, as `toTopic` names it. */
+  readonly topic: string;
+  readonly body: Body;
+  /** The name that a client can listen for. */
+  readonly event?: string;
+}
+
+/** A message that the journal has taken. */
+export interface Message extends Draft {
+  readonly offset: Offset;
+  /** When the journal took it, in milliseconds since 1970. */
+  readonly time: number;
+}
+
+/** The longest `event`, in bytes of UTF-8. */
+export const maxEventBytes = 64;
+
+/** The size of a body on the wire, in bytes. */
+export function sizeOf(body: Body): number {
+  return typeof body === "string" ? Buffer.byteLength(body) : body.byteLength;
+}
+
+/**
+ * Gives the body back if it may be a message.
+ *
+ * @param limit the largest message, in bytes
+ * @throws PushError `empty_message` or `too_large`
+ */
+export function checkBody(body: Body, limit: number): Body {
+  if (body.length === 0) throw new PushError("empty_message", "message is empty, expected at least 1 byte");
+  // A UTF-16 unit is at most three bytes of UTF-8, so most texts need no counting.
+  if (typeof body === "string" && body.length * 3 <= limit) return body;
+  const size = sizeOf(body);
+  if (size > limit) throw new PushError("too_large", `message is ${size} bytes, the limit is ${limit}`);
+  return body;
+}
+
+/** The public name of the message at `offset` of the log `epoch`: opaque to clients. */
+export function toMessageId(epoch: string, offset: Offset): string {
+  return `${epoch}-${offset}`;
+}

@@ -1,0 +1,88 @@
+/**
+ * The query of a request, read strictly. Pure.
+ *
+ * The usual parsers say nothing about what they do not understand: an unknown name is dropped, the last of two values
+ * wins, `%zz` stays as it is. Here each of these could widen an address (`comp` for `compid` reaches all of a user's
+ * components) or change a message, so each is refused, by name. `_` alone is ignored: jQuery adds it against caches.
+ */
+import { maxIdBytes } from "./address.ts";
+import { PushError, quote } from "./errors.ts";
+import { maxEventBytes } from "./message.ts";
+
+/** The longest value of each parameter that is a name, in bytes of UTF-8. Such values have no control characters. */
+const namesWithLimits: Readonly<Record<string, number>> = {
+  userid: maxIdBytes,
+  compid: maxIdBytes,
+  event: maxEventBytes,
+};
+
+/**
+ * The parameters in the query of `url`.
+ *
+ * @param url   the request's URL, or its path and query, as it came: still percent-encoded
+ * @param names the parameters that this request takes
+ * @throws PushError `unknown_parameter`, `repeated_parameter`, `empty_parameter` or `invalid_parameter`
+ */
+export function readQuery<Name extends string>(
+  url: string,
+  names: readonly Name[],
+): { readonly [name in Name]?: string } {
+  const values: { [name in Name]?: string } = {};
+  let start = url.indexOf("?") + 1;
+  if (start === 0) return values;
+  while (start <= url.length) {
+    let end = url.indexOf("&", start);
+    if (end === -1) end = url.length;
+    if (end > start) readPair(url.slice(start, end), names, values);
+    start = end + 1;
+  }
+  return values;
+}
+
+function readPair<Name extends string>(
+  pair: string,
+  names: readonly Name[],
+  values: { [name in Name]?: string },
+): void {
+  const equals = pair.indexOf("=");
+  const written = decode(equals === -1 ? pair : pair.slice(0, equals), "the name of a parameter");
+  if (written === "_") return;
+  const name = names.find((known) => known === written);
+  if (name === undefined)
+    throw new PushError(
+      "unknown_parameter",
+      `parameter ${quote(written)} is unknown here, expected ${names.length === 0 ? "none" : names.join(", ")}`,
+    );
+  if (values[name] !== undefined)
+    throw new PushError("repeated_parameter", `parameter ${name} is given more than once, expected it once`);
+  const value = equals === -1 ? "" : decode(pair.slice(equals + 1), `parameter ${name}`);
+  if (value === "")
+    throw new PushError("empty_parameter", `parameter ${name} is empty, expected at least 1 byte`);
+  const limit = namesWithLimits[name];
+  if (limit !== undefined) checkName(name, value, limit);
+  values[name] = value;
+}
+
+function decode(encoded: string, what: string): string {
+  // Bytes that are not UTF-8 have become U+FFFD before we see them; somebody who means that character encodes it.
+  if (encoded.includes("\ufffd"))
+    throw new PushError("invalid_parameter", `${what} is not UTF-8, expected percent-encoded UTF-8`);
+  if (!encoded.includes("%")) return encoded.includes("+") ? encoded.replaceAll("+", " ") : encoded;
+  try {
+    return decodeURIComponent(encoded.replaceAll("+", " "));
+  } catch {
+    throw new PushError(
+      "invalid_parameter",
+      `${what} has a percent sign that is not followed by the hexadecimal digits of UTF-8`,
+    );
+  }
+}
+
+function checkName(name: string, value: string, limit: number): void {
+  if (/\p{Cc}/u.test(value))
+    throw new PushError("invalid_parameter", `parameter ${name} has a control character, expected none`);
+  if (value.length * 3 <= limit) return;
+  const size = Buffer.byteLength(value);
+  if (size > limit)
+    throw new PushError("invalid_parameter", `parameter ${name} is ${size} bytes, the limit is ${limit}`);
+}

@@ -1,0 +1,84 @@
+/**
+ * A session, and the table of the sessions on this node.
+ *
+ * A session begins when a client's connection is open and ends exactly once, when that connection does. The table is keyed
+ * by the random id that the server gave, never by anything that the client chose: two tabs of one user are two
+ * sessions, and the end of one must not remove the other.
+ */
+export type Transport = "websocket";
+
+export interface Session {
+  /** 22 characters of base64url: 128 random bits. */
+  readonly id: string;
+  readonly userid?: string;
+  readonly compid?: string;
+  readonly transport: Transport;
+  /** When it began, in milliseconds since 1970. */
+  readonly since: number;
+  /** Ends it from this side. What was sent before goes out first, to a client that still reads. */
+  close(code: number, reason: string): void;
+  /** Asks the client for a sign of life, and ends the session if there was none since it was last asked. */
+  probe(): void;
+}
+
+export class Sessions {
+  readonly #byId = new Map<string, Session>();
+
+  get size(): number {
+    return this.#byId.size;
+  }
+
+  add(session: Session): void {
+    this.#byId.set(session.id, session);
+  }
+
+  /** Whether the session was there. */
+  remove(session: Session): boolean {
+    return this.#byId.get(session.id) === session && this.#byId.delete(session.id);
+  }
+
+  /** The sessions of now and of while one walks: safe against sessions that come and go meanwhile. */
+  [Symbol.iterator](): IterableIterator<Session> {
+    return this.#byId.values();
+  }
+}
+
+const probeSlice = 1000;
+
+/**
+ * Probes every session once in each interval, so that a dead peer is found after one to two of them, also while it is being
+ * pushed to. Thousands are walked in slices, so that what arrives meanwhile does not wait for all of them.
+ *
+ * @returns what stops it
+ */
+export function startProbing(sessions: Sessions, intervalMs: number): () => void {
+  let walking = false;
+  const timer = setInterval(async () => {
+    if (walking) return;
+    walking = true;
+    let probed = 0;
+    for (const session of sessions) {
+      session.probe();
+      if (++probed % probeSlice === 0) await new Promise(setImmediate);
+    }
+    walking = false;
+  }, intervalMs);
+  return () => clearInterval(timer);
+}
+
+const idBytes = 16;
+const poolBytes = 256 * idBytes;
+
+/** Makes random session ids: one call to the system's random source for 256 of them, as each call costs microseconds. */
+export function createSessionIds(): () => string {
+  const pool = Buffer.allocUnsafe(poolBytes);
+  let used = poolBytes;
+  return () => {
+    if (used === poolBytes) {
+      crypto.getRandomValues(pool);
+      used = 0;
+    }
+    used += idBytes;
+    return pool.toString("base64url", used - idBytes, used);
+  };
+}
