@@ -1,0 +1,145 @@
+/**
+ * What the server counts, in the text format of Prometheus.
+ *
+ * No metric has a label for a user, a component or a topic: their number has no bound, and ids are nobody's business
+ * but the publisher's. What changes with every push is a plain number here, read when somebody asks.
+ */
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import { readdirSync, readFileSync } from "node:fs";
+import { type ErrorCode, errorCodes } from "./errors.ts";
+
+/** The gauges that belong to other parts, as functions that read them. */
+export interface MetricsSources {
+  readonly sessions: () => number;
+  readonly journalMessages: () => number;
+  readonly journalBytes: () => number;
+}
+
+export type SessionEnd = "closed" | "dropped" | "unresponsive" | "drained";
+
+export interface Metrics {
+  /** Counted on the way of every push. */
+  messages: number;
+  deliveries: number;
+  received: number;
+  sessionsOpened: number;
+  sessionEnded(end: SessionEnd): void;
+  rejected(code: ErrorCode): void;
+  /** @param seconds from when the request was there to when its answer was */
+  pushed(seconds: number): void;
+  /** Ties the gauges to what they show. */
+  watch(sources: MetricsSources): void;
+  readonly contentType: string;
+  render(): Promise<string>;
+}
+
+const pushBuckets = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5];
+
+export function createMetrics(build: { version: string; commit: string }): Metrics {
+  const registry = new Registry();
+  const registers = [registry];
+
+  const sessionsEnded = new Counter({
+    name: "server_push_sessions_closed_total",
+    help: "Sessions that ended, by how: closed, dropped, unresponsive or drained.",
+    labelNames: ["reason"],
+    registers,
+  });
+  const rejections = new Counter({
+    name: "server_push_rejections_total",
+    help: "Requests that were refused, by the code of the error.",
+    labelNames: ["code"],
+    registers,
+  });
+  for (const reason of ["closed", "dropped", "unresponsive", "drained"] satisfies SessionEnd[])
+    sessionsEnded.inc({ reason }, 0);
+  for (const code of errorCodes) rejections.inc({ code }, 0);
+  const pushSeconds = new Histogram({
+    name: "server_push_push_duration_seconds",
+    help: "From a push's arrival to its answer, in seconds.",
+    buckets: pushBuckets,
+    registers,
+  });
+  new Gauge({
+    name: "server_push_build_info",
+    help: "Always 1; the labels say which build this is.",
+    labelNames: ["version", "commit", "bun"],
+    registers,
+  }).set({ ...build, bun: Bun.version }, 1);
+
+  const metrics: Metrics = {
+    messages: 0,
+    deliveries: 0,
+    received: 0,
+    sessionsOpened: 0,
+    sessionEnded: (reason) => sessionsEnded.inc({ reason }),
+    rejected: (code) => rejections.inc({ code }),
+    pushed: (seconds) => pushSeconds.observe(seconds),
+    contentType: registry.contentType,
+    render: () => registry.metrics(),
+    watch(sources) {
+      gauge("server_push_sessions", "Sessions that are open now.", sources.sessions);
+      gauge("server_push_journal_messages", "Messages that the journal keeps.", sources.journalMessages);
+      gauge(
+        "server_push_journal_bytes",
+        "What the kept messages take, in bytes, overhead included.",
+        sources.journalBytes,
+      );
+    },
+  };
+
+  counter("server_push_messages_total", "Messages that the journal took.", () => metrics.messages);
+  counter(
+    "server_push_deliveries_total",
+    "Messages times the sessions that each was sent to.",
+    () => metrics.deliveries,
+  );
+  counter("server_push_received_total", "Messages that clients sent.", () => metrics.received);
+  counter("server_push_sessions_opened_total", "Sessions that began.", () => metrics.sessionsOpened);
+  counter("process_cpu_seconds_total", "User and system CPU time, in seconds.", cpuSeconds);
+  gauge("process_resident_memory_bytes", "Resident memory, in bytes.", () => process.memoryUsage.rss());
+  gauge(
+    "process_start_time_seconds",
+    "When the process started, in seconds since 1970.",
+    () => performance.timeOrigin / 1000,
+  );
+  if (process.platform === "linux") {
+    gauge("process_open_fds", "Open file descriptors.", () => readdirSync("/proc/self/fd").length);
+    gauge("process_max_fds", "The limit of open file descriptors.", maxFileDescriptors);
+  }
+  return metrics;
+
+  function gauge(name: string, help: string, read: () => number): void {
+    new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        this.set(read());
+      },
+    });
+  }
+
+  function counter(name: string, help: string, read: () => number): void {
+    new Counter({
+      name,
+      help,
+      registers,
+      collect() {
+        this.reset();
+        this.inc(read());
+      },
+    });
+  }
+}
+
+function cpuSeconds(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1e6;
+}
+
+/** The soft limit, from proc(5): "Max open files  20000  20000  files". Infinite where there is none. */
+function maxFileDescriptors(): number {
+  const soft = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1];
+  return soft === undefined ? Number.POSITIVE_INFINITY : Number(soft);
+}
