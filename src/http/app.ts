@@ -1,0 +1,79 @@
+/**
+ * The assembly of the HTTP side: the routes, the document of the API, and the one place where an error becomes an answer.
+ */
+import { swagger } from "@elysiajs/swagger";
+import { type AnyElysia, Elysia } from "elysia";
+import { PushError, quote } from "../errors.ts";
+import type { Hub } from "../hub.ts";
+import type { Logger } from "../logger.ts";
+import type { Metrics } from "../metrics.ts";
+import { toResponse } from "./errors.ts";
+import { describeApi } from "./openapi.ts";
+import { pageRoutes } from "./pages.ts";
+import { pushRoutes } from "./push.ts";
+import { statusRoutes } from "./status.ts";
+
+export interface AppParts {
+  readonly hub: Hub;
+  readonly metrics: Metrics;
+  readonly logger: Logger;
+  /** The largest message, in bytes. */
+  readonly maxMessage: number;
+  readonly version: string;
+  /** The ways to receive. */
+  readonly receivers: readonly AnyElysia[];
+}
+
+export function createApp({ hub, metrics, logger, maxMessage, version, receivers }: AppParts): AnyElysia {
+  const app: AnyElysia = new Elysia({ normalize: false })
+    .onError({ as: "global" }, ({ code, error, request }) => {
+      if (code === "NOT_FOUND") return answerUnrouted(request);
+      if (error instanceof PushError) return refuse(error, request);
+      // The client went away while its body was being read: nobody is there to answer.
+      if (error instanceof Error && error.name === "AbortError")
+        return refuse(new PushError("malformed_body", "the body ended before its announced length"), request);
+      logger.error("request failed", {
+        error: error instanceof Error ? (error.stack ?? error.message) : String(error),
+      });
+      return refuse(new PushError("internal", "the server made a mistake, and has logged it"), request);
+    })
+    // The plugin's own page would load its scripts from elsewhere; of two routes with one path the first counts: ours.
+    .use(pageRoutes())
+    .use(swagger({ path: "/swagger", documentation: describeApi(version) }))
+    .use(statusRoutes({ hub, metrics }))
+    .use(pushRoutes({ hub, metrics, maxMessage }));
+  for (const receiver of receivers) app.use(receiver);
+
+  const methods = new Map<string, string>();
+  for (const [path, routes = []] of Object.entries(Object.groupBy(app.routes, (route) => route.path))) {
+    const own = new Set(routes.map((route) => route.method));
+    if (own.has("GET") && !path.startsWith("/push")) own.add("HEAD");
+    methods.set(path, [...own, "OPTIONS"].join(", "));
+  }
+  return app;
+
+  function refuse(error: PushError, request: Request): Response {
+    metrics.rejected(error.code);
+    const allowed = error.code === "method_not_allowed" ? methods.get(toPath(request)) : undefined;
+    return toResponse(error, allowed === undefined ? {} : { Allow: allowed });
+  }
+
+  function answerUnrouted(request: Request): Response {
+    const path = toPath(request);
+    const allowed = methods.get(path);
+    if (allowed === undefined)
+      return refuse(
+        new PushError("not_found", `nothing is at ${quote(path)}; the API is documented at /swagger`),
+        request,
+      );
+    if (request.method === "OPTIONS") return new Response(null, { status: 204, headers: { Allow: allowed } });
+    return refuse(
+      new PushError("method_not_allowed", `${request.method} is not allowed here, expected ${allowed}`),
+      request,
+    );
+  }
+}
+
+function toPath(request: Request): string {
+  return new URL(request.url).pathname;
+}

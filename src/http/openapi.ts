@@ -1,0 +1,207 @@
+/**
+ * What the OpenAPI document says beyond the routes themselves. A route that lives outside this folder refers to the
+ * components by name.
+ */
+import type { OpenAPIV3 } from "openapi-types";
+import { maxIdBytes } from "../address.ts";
+import type { ErrorCode } from "../errors.ts";
+import { maxEventBytes } from "../message.ts";
+import { answers, problemType } from "./errors.ts";
+
+type Responses = OpenAPIV3.ResponsesObject;
+
+/** What `detail` says, for example. */
+const details: Readonly<Record<ErrorCode, string>> = {
+  unknown_parameter: 'parameter "comp" is unknown here, expected userid, compid, message, event',
+  repeated_parameter: "parameter userid is given more than once, expected it once",
+  missing_parameter: "parameter message is missing, expected the text to push",
+  empty_parameter: "parameter userid is empty, expected at least 1 byte",
+  invalid_parameter: "parameter userid is 130 bytes, the limit is 128",
+  missing_address: "no address is given, expected userid, compid or both; to reach everyone, call /pushtoall",
+  empty_message: "message is empty, expected at least 1 byte",
+  malformed_body:
+    "the body is not UTF-8, expected UTF-8; to push bytes, send Content-Type: application/octet-stream",
+  too_large: "message is 70210 bytes, the limit is 65536",
+  unsupported_media_type:
+    'Content-Type "image/png" is not supported, expected text/plain, application/json or application/octet-stream',
+  not_found: 'nothing is at "/pish"; the API is documented at /swagger',
+  method_not_allowed: "PUT is not allowed here, expected GET, POST, OPTIONS",
+  upgrade_required: "this is a WebSocket endpoint, expected a WebSocket handshake; all else is well",
+  too_many_sessions: "the server has 100000 sessions, the limit is 100000",
+  shutting_down: "the server is shutting down, expected back in seconds",
+  unavailable: "the journal cannot take messages now",
+  internal: "the server made a mistake, and has logged it",
+};
+
+/** The answers that a call gives with these errors, one entry a status, with an example of each error. */
+export function describeProblems(...codes: readonly ErrorCode[]): Responses {
+  const responses: Responses = {};
+  for (const status of new Set(codes.map((code) => answers[code].status))) {
+    const alike = codes.filter((code) => answers[code].status === status);
+    responses[status] = {
+      description: alike.map((code) => `${answers[code].title} (\`${code}\`)`).join("; "),
+      ...(status === 503 && {
+        headers: { "Retry-After": { description: "Seconds to wait", schema: { type: "integer" } } },
+      }),
+      ...(status === 405 && {
+        headers: { Allow: { description: "The methods that are allowed", schema: { type: "string" } } },
+      }),
+      content: {
+        [problemType]: {
+          schema: { $ref: "#/components/schemas/Problem" },
+          examples: Object.fromEntries(alike.map((code) => [code, { value: exampleOf(code) }])),
+        },
+      },
+    };
+  }
+  return responses;
+}
+
+function exampleOf(code: ErrorCode) {
+  const { status, title } = answers[code];
+  return { type: "about:blank", title, status, detail: details[code], code };
+}
+
+const parameter = (name: string) => ({ $ref: `#/components/parameters/${name}` });
+const receiptContent = (sessions: number) => ({
+  "application/json": {
+    schema: { $ref: "#/components/schemas/Receipt" },
+    example: { id: "k3f9a0zq-1042", sessions },
+  },
+});
+
+const badQuery = ["unknown_parameter", "repeated_parameter", "empty_parameter", "invalid_parameter"] as const;
+
+/** One of the four forms of a push: to an address or to all, with the message in the query or as the body. */
+export function describePush({
+  form,
+  toAll,
+}: {
+  form: "query" | "body";
+  toAll: boolean;
+}): OpenAPIV3.OperationObject {
+  const names = [...(toAll ? [] : ["userid", "compid"]), ...(form === "query" ? ["message"] : []), "event"];
+  const inBody = form === "body";
+  return {
+    operationId: `${inBody ? "post" : "get"}Push${toAll ? "ToAll" : ""}`,
+    tags: ["publishers"],
+    summary: `Push ${inBody ? "the body" : "a text"} to ${toAll ? "every session" : "a user's component, a user, or a component"}`,
+    description: toAll
+      ? "Reaches every session that is connected."
+      : "With `userid` and `compid`: the sessions of that user and component. With `userid` alone: all of that user's. With `compid` alone: all of that component's. Without either it is refused.",
+    parameters: names.map(parameter),
+    ...(inBody && {
+      requestBody: {
+        required: true,
+        description:
+          "The message, byte for byte. Any text type or JSON, in UTF-8, goes out as a text frame (as does a body without a type); `application/octet-stream` as a binary frame.",
+        content: {
+          "text/plain": { schema: { type: "string", minLength: 1 }, example: "hello" },
+          "application/json": { schema: {}, example: { order: 17, state: "paid" } },
+          "application/octet-stream": { schema: { type: "string", format: "binary" } },
+        },
+      },
+    }),
+    responses: {
+      200: { description: "Taken, and sent to that many sessions", content: receiptContent(2) },
+      202: { description: "Taken, and nobody was there to get it", content: receiptContent(0) },
+      ...describeProblems(
+        ...badQuery,
+        ...(toAll ? [] : (["missing_address"] as const)),
+        ...(inBody
+          ? (["empty_message", "malformed_body", "unsupported_media_type"] as const)
+          : (["missing_parameter"] as const)),
+        "too_large",
+        "internal",
+        "shutting_down",
+        "unavailable",
+      ),
+    },
+  };
+}
+
+const id = (what: string, example: string): OpenAPIV3.ParameterObject => ({
+  name: what,
+  in: "query",
+  description: `1 to ${maxIdBytes} bytes of UTF-8 without control characters`,
+  schema: { type: "string", minLength: 1, maxLength: maxIdBytes },
+  example,
+});
+
+/** The document without its paths. */
+export function describeApi(version: string) {
+  return {
+    info: {
+      title: "server-push",
+      version,
+      description: [
+        "Push a message to any open browser page with a single HTTP call.",
+        "A parameter that is unknown, repeated, empty or malformed is refused by name; `_` is ignored.",
+        "Every error is `application/problem+json` (RFC 9457); programs branch on its `code`.",
+        "A path that is not here is 404 `not_found`; a method that a path has not is 405 `method_not_allowed`, with `Allow`.",
+      ].join("\n\n"),
+      license: { name: "MIT" },
+    },
+    tags: [
+      { name: "publishers", description: "Who pushes: a back end" },
+      { name: "clients", description: "Who receives: a browser tab, or any program on the receiving side" },
+      { name: "operators", description: "Who runs the server" },
+    ],
+    components: {
+      parameters: {
+        userid: id("userid", "123"),
+        compid: id("compid", "inbox"),
+        message: {
+          name: "message",
+          in: "query",
+          required: true,
+          description: "The text to push, up to the limit of `--max-message` in bytes of UTF-8",
+          schema: { type: "string", minLength: 1 },
+          example: "hello",
+        },
+        event: {
+          name: "event",
+          in: "query",
+          description: `A name that a client can listen for: 1 to ${maxEventBytes} bytes of UTF-8 without control characters`,
+          schema: { type: "string", minLength: 1, maxLength: maxEventBytes },
+          example: "order",
+        },
+      },
+      responses: {
+        InvalidQuery: theOnly(describeProblems(...badQuery)),
+        UpgradeRequired: theOnly(describeProblems("upgrade_required")),
+        NoNewSession: theOnly(describeProblems("too_many_sessions", "shutting_down")),
+        MethodNotAllowed: theOnly(describeProblems("method_not_allowed")),
+        NotFound: theOnly(describeProblems("not_found")),
+      },
+      schemas: {
+        Receipt: {
+          type: "object",
+          required: ["id", "sessions"],
+          properties: {
+            id: { type: "string", description: "Where the message stands in the journal; opaque" },
+            sessions: { type: "integer", minimum: 0, description: "How many sessions this push was sent to" },
+          },
+        },
+        Problem: {
+          type: "object",
+          required: ["type", "title", "status", "detail", "code"],
+          properties: {
+            type: { type: "string" },
+            title: { type: "string" },
+            status: { type: "integer" },
+            detail: { type: "string", description: "What was wrong, with what, and what was expected" },
+            code: { type: "string", enum: Object.keys(answers) },
+          },
+        },
+      },
+    },
+  } satisfies Partial<OpenAPIV3.Document>;
+}
+
+/** The one answer in `responses`, which were made of errors with one status. */
+function theOnly(responses: Responses): OpenAPIV3.ResponseObject | OpenAPIV3.ReferenceObject {
+  const [only] = Object.values(responses);
+  if (only === undefined) throw new TypeError("expected at least one error");
+  return only;
+}

@@ -1,0 +1,70 @@
+/**
+ * What an operator asks: alive, ready, and the figures.
+ */
+import { Elysia } from "elysia";
+import { PushError } from "../errors.ts";
+import type { Hub } from "../hub.ts";
+import type { Metrics } from "../metrics.ts";
+import { describeProblems } from "./openapi.ts";
+
+export function statusRoutes({ hub, metrics }: { hub: Hub; metrics: Metrics }) {
+  return new Elysia()
+    .get("/healthz", () => json("ok"), {
+      detail: {
+        operationId: "getHealth",
+        tags: ["operators"],
+        summary: "Whether the process is alive",
+        responses: {
+          200: { description: "It is", content: { "application/json": { example: { status: "ok" } } } },
+        },
+      },
+    })
+    .get(
+      "/readyz",
+      () => {
+        if (!hub.ready)
+          throw new PushError("shutting_down", "the server is shutting down, expected back in seconds");
+        return json("ready");
+      },
+      {
+        detail: {
+          operationId: "getReadiness",
+          tags: ["operators"],
+          summary: "Whether messages can be taken and delivered",
+          responses: {
+            200: {
+              description: "They can",
+              content: { "application/json": { example: { status: "ready" } } },
+            },
+            ...describeProblems("shutting_down"),
+          },
+        },
+      },
+    )
+    .get(
+      "/metrics",
+      async () =>
+        new Response(await metrics.render(), {
+          headers: { "Content-Type": metrics.contentType, "Cache-Control": "no-store" },
+        }),
+      {
+        detail: {
+          operationId: "getMetrics",
+          tags: ["operators"],
+          summary: "The figures, in the text format of Prometheus",
+          responses: {
+            200: {
+              description: "The figures",
+              content: { "text/plain": { schema: { type: "string" }, example: "server_push_sessions 3\n" } },
+            },
+          },
+        },
+      },
+    );
+}
+
+function json(status: string): Response {
+  return new Response(JSON.stringify({ status }), {
+    headers: { "Content-Type": "application/json", "Cache-Control": "no-store" },
+  });
+}
