@@ -1,0 +1,55 @@
+/**
+ * What `push` and `listen` share: their options, and the URL of a call.
+ */
+import { parseArgs, type ParseArgsOptionsConfig } from "node:util";
+
+export const addressOptions = {
+  url: { type: "string", default: "http://127.0.0.1:8888" },
+  userid: { type: "string" },
+  compid: { type: "string" },
+  help: { type: "boolean", short: "h", default: false },
+} as const satisfies ParseArgsOptionsConfig;
+
+/** The arguments, or what is wrong with them. */
+export function parse<const Options extends ParseArgsOptionsConfig>(
+  argv: readonly string[],
+  options: Options,
+) {
+  try {
+    return parseArgs({ args: [...argv], options, strict: true, allowPositionals: true });
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+/** `base` with this path and these parameters; `undefined` when `base` is not an http or https URL. */
+export function toCallUrl(
+  base: string,
+  path: string,
+  parameters: Readonly<Record<string, string | undefined>>,
+): URL | undefined {
+  const url = URL.parse(base);
+  if (url === null || !/^https?:$/.test(url.protocol)) return undefined;
+  url.pathname = url.pathname.replace(/\/$/, "") + path;
+  url.search = new URLSearchParams(
+    Object.entries(parameters).filter((entry): entry is [string, string] => entry[1] !== undefined),
+  ).toString();
+  return url;
+}
+
+/** What a refused call says: `too_large: message is 70210 bytes, the limit is 65536`. */
+export async function readProblem(response: Response): Promise<string> {
+  const text = await response.text();
+  try {
+    const { code, detail } = JSON.parse(text);
+    if (typeof code === "string" && typeof detail === "string") return `${code}: ${detail}`;
+  } catch {
+    // Not from this server: a proxy's page, perhaps.
+  }
+  return `HTTP status ${response.status}`;
+}
+
+/** Why a call could not be made. */
+export function describeFailure(url: URL, error: unknown): string {
+  return `cannot reach ${url.origin}: ${error instanceof Error ? error.message : error}`;
+}

@@ -1,0 +1,57 @@
+/**
+ * `server-push push`: pushes one message to a running server.
+ */
+import { addressOptions, describeFailure, parse, readProblem, toCallUrl } from "./client.ts";
+import { fail } from "./fail.ts";
+
+const help = `Push a message to a running server.
+
+Usage: server-push push [--userid ID] [--compid ID] [OPTIONS] [MESSAGE]
+       server-push push --all [OPTIONS] [MESSAGE]
+
+  --userid ID     The user
+  --compid ID     The component
+  --all           Everyone, in place of a user or component
+  --event NAME    The name that a client can listen for
+  --binary        Push bytes, as a binary frame
+  --url URL       The server (http://127.0.0.1:8888)
+
+Without MESSAGE, or with -, the message is what standard input holds, byte for byte.
+Prints the server's answer. Exit status: 0 taken, 1 refused or not reached, 2 wrong arguments.
+`;
+
+export async function push(argv: readonly string[]): Promise<number> {
+  const parsed = parse(argv, {
+    ...addressOptions,
+    all: { type: "boolean", default: false },
+    event: { type: "string" },
+    binary: { type: "boolean", default: false },
+  });
+  if (typeof parsed === "string") return fail(2, parsed);
+  const { values, positionals } = parsed;
+  if (values.help) {
+    process.stdout.write(help);
+    return 0;
+  }
+  const { userid, compid, event, all } = values;
+  const addressed = userid !== undefined || compid !== undefined;
+  if (all === addressed) return fail(2, "expected either --all, or --userid or --compid or both");
+  if (positionals.length > 1)
+    return fail(2, `expected one MESSAGE, found ${positionals.length}: put it in quotes`);
+  const url = toCallUrl(values.url, all ? "/pushtoall" : "/push", { userid, compid, event });
+  if (url === undefined)
+    return fail(2, "--url: expected an http or https URL, such as http://127.0.0.1:8888");
+  const [message = "-"] = positionals;
+  if (message === "-" && process.stdin.isTTY)
+    return fail(2, "expected a MESSAGE, as an argument or on standard input");
+  const body = message === "-" ? await Bun.stdin.bytes() : message;
+  const type = values.binary ? "application/octet-stream" : "text/plain; charset=utf-8";
+  try {
+    const response = await fetch(url, { method: "POST", body, headers: { "Content-Type": type } });
+    if (!response.ok) return fail(1, await readProblem(response));
+    process.stdout.write(`${await response.text()}\n`);
+    return 0;
+  } catch (error) {
+    return fail(1, describeFailure(url, error));
+  }
+}
