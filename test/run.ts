@@ -1,0 +1,80 @@
+/**
+ * The whole proof: the checks, the suite against the source, and the part of it that talks to a server once more
+ * against the compiled file. Ends with one line that counts it all.
+ *
+ *   npm test                      everything
+ *   npm test -- test/http         only these files, against the source
+ */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Counts, runChecks } from "./check.ts";
+import { compiledFile, root } from "./support/process.ts";
+import { installMissing } from "./support/system.ts";
+
+/** What is proven of the compiled file too. */
+const serverSuites = ["test/http", "test/receive", "test/hardening", "test/cli"];
+
+const chosen = process.argv.slice(2);
+const reports = await mkdtemp(join(tmpdir(), "server-push-test-"));
+const total: Counts = { passed: 0, failed: 0, skipped: 0 };
+try {
+  installMissing();
+  if (chosen.length > 0) add(await suite("source", chosen, {}));
+  else {
+    add(runChecks());
+    build();
+    add(await suite("source", ["test"], {}));
+    add(await suite("compiled", serverSuites, { TEST_BINARY: compiledFile }));
+  }
+} finally {
+  await rm(reports, { recursive: true });
+}
+process.stdout.write(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped\n`);
+process.exitCode = total.failed === 0 ? 0 : 1;
+
+function build(): void {
+  const { exitCode } = Bun.spawnSync([process.execPath, "src/build/compile.ts"], {
+    cwd: root,
+    stdout: "inherit",
+    stderr: "inherit",
+  });
+  if (exitCode !== 0) total.failed++;
+}
+
+/** Runs these files with Bun's test runner, and counts by its JUnit report. */
+async function suite(
+  name: string,
+  files: readonly string[],
+  environment: Record<string, string>,
+): Promise<Counts> {
+  process.stdout.write(`\ntests: ${name}\n`);
+  const report = join(reports, `${name}.xml`);
+  const command = [
+    "--max-http-header-size=262144",
+    "test",
+    ...files,
+    "--reporter=junit",
+    `--reporter-outfile=${report}`,
+  ];
+  const { exitCode } = Bun.spawnSync([process.execPath, ...command], {
+    cwd: root,
+    env: { ...process.env, ...environment },
+    stdout: "inherit",
+    stderr: "inherit",
+  });
+  const [, tests, failures, skipped] =
+    /<testsuites[^>]* tests="(\d+)"[^>]* failures="(\d+)"[^>]* skipped="(\d+)"/.exec(
+      await Bun.file(report)
+        .text()
+        .catch(() => ""),
+    ) ?? [];
+  const failed = Number(failures ?? 0);
+  // A file that cannot be loaded, or a run that dies, is in no report.
+  if (exitCode !== 0 && failed === 0) return { passed: 0, failed: 1, skipped: 0 };
+  return { passed: Number(tests) - failed - Number(skipped), failed, skipped: Number(skipped) };
+}
+
+function add(counts: Counts): void {
+  for (const key of ["passed", "failed", "skipped"] as const) total[key] += counts[key];
+}

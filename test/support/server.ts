@@ -1,0 +1,67 @@
+/**
+ * A running server for a test: from source in this process, or the compiled file when TEST_BINARY names it. What a test
+ * sees is the same either way, so one suite proves both.
+ *
+ *   await using server = await startServer({ "max-message": "1KiB" });
+ */
+import { createLogger, type LogLevel } from "../../src/logger.ts";
+import { openServer } from "../../src/server.ts";
+import { readSettings } from "../../src/settings.ts";
+import { startProcess } from "./process.ts";
+
+export interface TestServer extends AsyncDisposable {
+  /** `http://127.0.0.1:PORT` */
+  readonly url: string;
+  readonly port: number;
+  /** What it has logged so far: each line, parsed. */
+  readonly log: readonly LogLine[];
+  /** Stops it in good order, as SIGTERM does. */
+  drain(): Promise<void>;
+}
+
+export type LogLine = Readonly<Record<string, unknown>> & { readonly level: string; readonly msg: string };
+
+/** The compiled file under test, or `undefined` when the source is. */
+export const binary = process.env["TEST_BINARY"];
+
+export async function startServer(settings: Readonly<Record<string, string>> = {}): Promise<TestServer> {
+  const argv = Object.entries({ port: "0", "log-level": "debug", "log-format": "json", ...settings }).map(
+    ([name, value]) => `--${name}=${value}`,
+  );
+  return binary === undefined ? await startSource(argv) : await startProcess([binary, ...argv]);
+}
+
+async function startSource(argv: readonly string[]): Promise<TestServer> {
+  const result = readSettings({ arguments: argv, environment: {} });
+  if ("problems" in result) throw new Error(result.problems.join("\n"));
+  const log: LogLine[] = [];
+  const logger = createLogger({
+    level: result.settings.logLevel satisfies LogLevel,
+    format: "json",
+    target: { write: (line) => void log.push(JSON.parse(line)) },
+  });
+  const server = await openServer({
+    settings: result.settings,
+    logger,
+    build: { version: "0.0.0", commit: "test" },
+  });
+  return {
+    url: server.url,
+    port: server.port,
+    log,
+    drain: () => server.drain(),
+    [Symbol.asyncDispose]: () => server.close(),
+  };
+}
+
+/** The figures of /metrics, by name and labels as they are written there: `server_push_sessions`, `…_total{code="internal"}`. */
+export async function readMetrics(server: { readonly url: string }): Promise<ReadonlyMap<string, number>> {
+  const text = await (await fetch(`${server.url}/metrics`)).text();
+  const lines = text.split("\n").filter((line) => line !== "" && !line.startsWith("#"));
+  return new Map(
+    lines.map((line) => {
+      const space = line.lastIndexOf(" ");
+      return [line.slice(0, space), Number(line.slice(space + 1))];
+    }),
+  );
+}
