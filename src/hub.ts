@@ -118,8 +118,9 @@ export class Hub {
   detach(session: Session, end: SessionEnd, code: number): void {
     const { sessions, metrics, logger } = this.#parts;
     if (!sessions.remove(session)) return;
-    metrics.sessionEnded(this.#draining && end !== "unresponsive" ? "drained" : end);
-    if (logger.showsActivity) logger.activity("session closed", { ...describe(session), reason: end, code });
+    const reason = this.#draining && end === "closed" ? "drained" : end;
+    metrics.sessionEnded(reason);
+    if (logger.showsActivity) logger.activity("session closed", { ...describe(session), reason, code });
   }
 
   /** Takes what a client sent. */

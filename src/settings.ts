@@ -197,17 +197,14 @@ export function readSettings(sources: SettingsSources): SettingsResult {
       else settings[toCamelCase(name)] = value;
     }
   }
-  if (problems.length > 0) return { problems };
   // Every row of the table was given a value of its kind just above.
   const complete = settings as Settings;
   if (!complete.insecure && !isLoopback(complete.host))
-    return {
-      problems: [
-        `host: ${quote(complete.host)} is not a loopback address, and anyone who reaches it could push and listen; ` +
-          "expected --host 127.0.0.1, or --insecure to allow just that",
-      ],
-    };
-  return { settings: complete };
+    problems.push(
+      `host: ${quote(complete.host)} is not a loopback address, and anyone who reaches it could push and listen; ` +
+        "expected --host 127.0.0.1, or --insecure to allow just that",
+    );
+  return problems.length > 0 ? { problems } : { settings: complete };
 }
 
 /** Whether only this machine can reach the host. */
@@ -263,19 +260,25 @@ function scan(argv: readonly string[]) {
   const { tokens } = parseArgs({ args: [...argv], options, strict: false, tokens: true });
   const values = new Map<string, (string | undefined)[]>();
   const problems: string[] = [];
+  let mayBeValue = false;
   for (const token of tokens) {
-    if (token.kind === "positional")
+    // What follows a flag that we do not know is most likely its value: one mistake, not two.
+    if (token.kind === "positional" && !mayBeValue)
       problems.push(
         `${quote(token.value)}: unexpected, expected a command (push, listen) first or only flags`,
       );
+    mayBeValue = false;
     if (token.kind !== "option") continue;
     const { name, rawName, value } = token;
-    if (!(name in options)) problems.push(`${rawName}: unknown setting, expected one that --help lists`);
-    else
+    if (Object.hasOwn(options, name))
       values.set(name, [
         ...(values.get(name) ?? []),
         value ?? (options[name]?.type === "boolean" ? "true" : undefined),
       ]);
+    else {
+      problems.push(`${quote(rawName)}: unknown setting, expected one that --help lists`);
+      mayBeValue = value === undefined;
+    }
   }
   return { values, problems };
 }

@@ -56,6 +56,9 @@ function run(argv) {
   // A terminal sends Ctrl-C to the whole group, so the child has it already; a second copy would mean "end at once".
   process.on("SIGINT", () => process.stdin.isTTY || child.kill("SIGINT"));
   process.on("SIGTERM", () => child.kill("SIGTERM"));
+  // A killed npm takes only its shell with it; what it started must not live on without it and keep the port.
+  const parent = process.ppid;
+  setInterval(() => process.ppid === parent || child.kill("SIGTERM"), 500).unref();
   child.on("exit", (code, signal) => {
     if (signal === null) process.exit(code);
     process.removeAllListeners(signal);

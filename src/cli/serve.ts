@@ -1,10 +1,17 @@
 /**
  * `server-push`: serves until it is told to stop.
  */
+import { dns } from "bun";
 import { quote } from "../errors.ts";
 import { createLogger, type Logger } from "../logger.ts";
 import { openServer, type Server } from "../server.ts";
-import { findConfigPath, isLoopback, readSettings, type SettingsSources } from "../settings.ts";
+import {
+  findConfigPath,
+  isLoopback,
+  readSettings,
+  type Settings,
+  type SettingsSources,
+} from "../settings.ts";
 import { build } from "./build.ts";
 import { fail } from "./fail.ts";
 
@@ -20,7 +27,8 @@ export async function serve(argv: readonly string[]): Promise<number> {
   const logger = createLogger({ level: settings.logLevel, format, target: 1 });
   keepServing(logger);
   try {
-    const server = await openServer({ settings, logger, build });
+    const server = await open(settings, logger);
+    if (typeof server === "string") return fail(1, server);
     logger.info("listening", { url: server.url, ...build });
     logger.info(
       isLoopback(settings.host)
@@ -29,20 +37,31 @@ export async function serve(argv: readonly string[]): Promise<number> {
     );
     await untilStopped(server, settings.drain, logger);
     return 0;
-  } catch (error) {
-    const code = error instanceof Error && "code" in error ? String(error.code) : "";
-    if (code === "EADDRINUSE")
-      return fail(
-        1,
-        `${settings.host}:${settings.port} is in use; stop what listens there, or take another --port`,
-      );
-    return fail(
-      1,
-      `cannot listen on ${settings.host}:${settings.port}: ${error instanceof Error ? error.message : error}`,
-    );
   } finally {
     logger.flush();
   }
+}
+
+/** The server, or why it cannot listen. */
+async function open(settings: Settings, logger: Logger): Promise<Server | string> {
+  try {
+    return await openServer({ settings, logger, build });
+  } catch (error) {
+    const place = `${settings.host}:${settings.port}`;
+    // Bun says EADDRINUSE of a name that has no address, too.
+    if (!(await resolves(settings.host)))
+      return `--host: ${quote(settings.host)} has no address, expected a name that has`;
+    if (error instanceof Error && "code" in error && error.code === "EADDRINUSE")
+      return `${place} is in use; stop what listens there, or take another --port`;
+    return `cannot listen on ${place}: ${error instanceof Error ? error.message : error}`;
+  }
+}
+
+async function resolves(host: string): Promise<boolean> {
+  return await dns.lookup(host).then(
+    () => true,
+    () => false,
+  );
 }
 
 /** What the file holds, or what is wrong with it. */
@@ -78,7 +97,7 @@ async function untilStopped(server: Server, drainMs: number, logger: Logger): Pr
       first.resolve(signal);
     });
   const signal = await first.promise;
-  logger.info("stopping; once more ends it at once", { signal, drain: `${drainMs} ms` });
+  logger.info("stopping; once more ends it at once", { signal, drainMs });
   await server.drain();
   logger.info("stopped");
 }
