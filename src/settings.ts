@@ -6,68 +6,7 @@
  */
 import { parseArgs } from "node:util";
 import { quote } from "./errors.ts";
-
-interface Kind<Value> {
-  /** What a value looks like, as it ends the sentence "expected …". */
-  readonly expected: string;
-  /** What stands for the value in the help; a switch has none. */
-  readonly placeholder?: string;
-  /** `undefined` for what is not a value of this kind. */
-  parse(text: string): Value | undefined;
-}
-
-const kinds = {
-  host: {
-    expected: "a host name or an IP address",
-    placeholder: "HOST",
-    parse: (text) => (/^[\w.:%-]+$/.test(text) ? text : undefined),
-  } satisfies Kind<string>,
-  port: {
-    expected: "a port from 0 to 65535, 0 for any that is free",
-    placeholder: "PORT",
-    parse: (text) => integer(text, 0, 65535),
-  } satisfies Kind<number>,
-  count: {
-    expected: "a whole number from 1 to 1000000000",
-    placeholder: "N",
-    parse: (text) => integer(text, 1, 1e9),
-  } satisfies Kind<number>,
-  bytes: {
-    expected: "a size from 1 to 1TiB, such as 65536, 64KiB or 1MiB",
-    placeholder: "SIZE",
-    parse: (text) => scaled(text, byteUnits, 1, 2 ** 40),
-  } satisfies Kind<number>,
-  message: {
-    expected: "a size from 1 to 64MiB, such as 65536, 64KiB or 1MiB",
-    placeholder: "SIZE",
-    parse: (text) => scaled(text, byteUnits, 1, 2 ** 26),
-  } satisfies Kind<number>,
-  duration: {
-    expected: "a duration from 10ms to 365d, such as 500ms, 25s, 10m or 1h",
-    placeholder: "TIME",
-    parse: (text) => scaled(text, timeUnits, 10, 365 * 86_400_000),
-  } satisfies Kind<number>,
-  ping: {
-    expected: "a duration from 100ms to 1h, such as 25s",
-    placeholder: "TIME",
-    parse: (text) => scaled(text, timeUnits, 100, 3_600_000),
-  } satisfies Kind<number>,
-  seconds: {
-    expected: "a duration from 1s to 255s in whole seconds",
-    placeholder: "TIME",
-    parse: (text) => {
-      const ms = scaled(text, timeUnits, 1000, 255_000);
-      return ms !== undefined && ms % 1000 === 0 ? ms : undefined;
-    },
-  } satisfies Kind<number>,
-  level: choice("error", "warn", "info", "debug"),
-  format: choice("auto", "json", "text"),
-  switch: {
-    expected: "true or false",
-    parse: (text) =>
-      text === "true" || text === "1" ? true : text === "false" || text === "0" ? false : undefined,
-  } satisfies Kind<boolean>,
-};
+import { type Kind, kinds } from "./kinds.ts";
 
 interface Row {
   readonly name: string;
@@ -92,7 +31,7 @@ export const settingsTable = [
   },
   {
     name: "max-message",
-    kind: "message",
+    kind: "buffer",
     default: "64KiB",
     help: "The largest message, pushed or from a client; larger is 413, or close code 1009",
   },
@@ -104,9 +43,9 @@ export const settingsTable = [
   },
   {
     name: "max-queued",
-    kind: "bytes",
+    kind: "buffer",
     default: "1MiB",
-    help: "What may wait for a session that reads slowly; over it, the session is dropped",
+    help: "What may wait for a session that reads slowly, at least --max-message; over it, the session is dropped",
   },
   {
     name: "ping",
@@ -148,13 +87,13 @@ export const settingsTable = [
     name: "log-level",
     kind: "level",
     default: "info",
-    help: "The least that is logged: error, warn, info or debug",
+    help: "The least that is logged",
   },
   {
     name: "log-format",
     kind: "format",
     default: "auto",
-    help: "json, text, or auto: text in a terminal, else json",
+    help: "How it is logged; auto is text in a terminal, else json",
   },
 ] as const satisfies readonly Row[];
 
@@ -199,12 +138,24 @@ export function readSettings(sources: SettingsSources): SettingsResult {
   }
   // Every row of the table was given a value of its kind just above.
   const complete = settings as Settings;
-  if (!complete.insecure && !isLoopback(complete.host))
-    problems.push(
-      `host: ${quote(complete.host)} is not a loopback address, and anyone who reaches it could push and listen; ` +
+  problems.push(...findConflicts(complete));
+  return problems.length > 0 ? { problems } : { settings: complete };
+}
+
+/** What is wrong with the settings together, though each alone is right. */
+function findConflicts({ host, insecure, maxMessage, maxQueued }: Settings): string[] {
+  const conflicts: string[] = [];
+  if (!insecure && !isLoopback(host))
+    conflicts.push(
+      `host: ${quote(host)} is not a loopback address, and anyone who reaches it could push and listen; ` +
         "expected --host 127.0.0.1, or --insecure to allow just that",
     );
-  return problems.length > 0 ? { problems } : { settings: complete };
+  if (maxQueued < maxMessage)
+    conflicts.push(
+      `max-queued: ${maxQueued} bytes are less than max-message, so one large message would drop a session; ` +
+        `expected at least ${maxMessage}`,
+    );
+  return conflicts;
 }
 
 /** Whether only this machine can reach the host. */
@@ -233,12 +184,12 @@ export function describeSettings(): string[] {
 
 /** The settings as the table of the README. */
 export function toMarkdown(): string {
-  const rows = settingsTable.map(
-    ({ name, kind, default: fallback, help }) =>
-      `| \`--${name}\` | \`${toVariable(name)}\` | ${kind} | \`${fallback}\` | ${help} |`,
-  );
+  const rows = settingsTable.map(({ name, kind, default: fallback, help }) => {
+    const [takes] = kinds[kind].expected.split(" (");
+    return `| \`--${name}\` | \`${toVariable(name)}\` | ${takes} | \`${fallback}\` | ${help} |`;
+  });
   return [
-    "| flag | environment | type | default | what it does |",
+    "| flag | environment | takes | default | what it does |",
     "| --- | --- | --- | --- | --- |",
     ...rows,
   ].join("\n");
@@ -334,46 +285,6 @@ function readFile(file: SettingsSources["file"], problems: string[]): Map<string
     else problems.push(`${where}: is neither text, a number nor true or false`);
   }
   return entries;
-}
-
-const byteUnits = {
-  "": 1,
-  B: 1,
-  KB: 1e3,
-  MB: 1e6,
-  GB: 1e9,
-  KiB: 2 ** 10,
-  MiB: 2 ** 20,
-  GiB: 2 ** 30,
-  TiB: 2 ** 40,
-};
-const timeUnits = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
-
-function scaled(
-  text: string,
-  units: Readonly<Record<string, number>>,
-  least: number,
-  most: number,
-): number | undefined {
-  const [, digits, unit = ""] = /^(\d{1,15})([A-Za-z]*)$/.exec(text) ?? [];
-  const factor = Object.hasOwn(units, unit) ? units[unit] : undefined;
-  if (digits === undefined || factor === undefined) return undefined;
-  const value = Number(digits) * factor;
-  return value >= least && value <= most ? value : undefined;
-}
-
-function integer(text: string, least: number, most: number): number | undefined {
-  if (!/^\d{1,15}$/.test(text)) return undefined;
-  const value = Number(text);
-  return value >= least && value <= most ? value : undefined;
-}
-
-function choice<const Choice extends string>(...choices: Choice[]): Kind<Choice> {
-  return {
-    expected: `${choices.slice(0, -1).join(", ")} or ${choices.at(-1)}`,
-    placeholder: choices.join("|"),
-    parse: (text) => choices.find((candidate) => candidate === text),
-  };
 }
 
 function toVariable(name: string): string {

@@ -1,0 +1,104 @@
+/**
+ * The kinds of values that a setting can have, each with what it expects in words. Pure.
+ */
+export interface Kind<Value> {
+  /** What a value looks like, as it ends the sentence "expected …". */
+  readonly expected: string;
+  /** What stands for the value in the help; a switch has none. */
+  readonly placeholder?: string;
+  /** `undefined` for what is not a value of this kind. */
+  parse(text: string): Value | undefined;
+}
+
+export const kinds = {
+  host: {
+    expected: "a host name or an IP address",
+    placeholder: "HOST",
+    parse: (text) => (/^[\w.:%-]+$/.test(text) ? text : undefined),
+  } satisfies Kind<string>,
+  port: {
+    expected: "a port from 0 to 65535",
+    placeholder: "PORT",
+    parse: (text) => integer(text, 0, 65535),
+  } satisfies Kind<number>,
+  count: {
+    expected: "a whole number from 1 to 1000000000",
+    placeholder: "N",
+    parse: (text) => integer(text, 1, 1e9),
+  } satisfies Kind<number>,
+  bytes: {
+    expected: "a size from 1 to 1TiB (such as 65536, 64KiB or 1MiB)",
+    placeholder: "SIZE",
+    parse: (text) => scaled(text, byteUnits, 1, 2 ** 40),
+  } satisfies Kind<number>,
+  buffer: {
+    expected: "a size from 1 to 64MiB (such as 65536, 64KiB or 1MiB)",
+    placeholder: "SIZE",
+    parse: (text) => scaled(text, byteUnits, 1, 2 ** 26),
+  } satisfies Kind<number>,
+  duration: {
+    expected: "a duration from 10ms to 365d (such as 500ms, 25s, 10m or 1h)",
+    placeholder: "TIME",
+    parse: (text) => scaled(text, timeUnits, 10, 365 * 86_400_000),
+  } satisfies Kind<number>,
+  ping: {
+    expected: "a duration from 100ms to 1h (such as 25s)",
+    placeholder: "TIME",
+    parse: (text) => scaled(text, timeUnits, 100, 3_600_000),
+  } satisfies Kind<number>,
+  seconds: {
+    expected: "a duration from 1s to 255s in whole seconds (such as 30s)",
+    placeholder: "TIME",
+    parse: (text) => {
+      const ms = scaled(text, timeUnits, 1000, 255_000);
+      return ms !== undefined && ms % 1000 === 0 ? ms : undefined;
+    },
+  } satisfies Kind<number>,
+  level: choice("error", "warn", "info", "debug"),
+  format: choice("auto", "json", "text"),
+  switch: {
+    expected: "true or false",
+    parse: (text) =>
+      text === "true" || text === "1" ? true : text === "false" || text === "0" ? false : undefined,
+  } satisfies Kind<boolean>,
+};
+
+const byteUnits = {
+  "": 1,
+  B: 1,
+  KB: 1e3,
+  MB: 1e6,
+  GB: 1e9,
+  KiB: 2 ** 10,
+  MiB: 2 ** 20,
+  GiB: 2 ** 30,
+  TiB: 2 ** 40,
+};
+const timeUnits = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+function scaled(
+  text: string,
+  units: Readonly<Record<string, number>>,
+  least: number,
+  most: number,
+): number | undefined {
+  const [, digits, unit = ""] = /^(\d{1,15})([A-Za-z]*)$/.exec(text) ?? [];
+  const factor = Object.hasOwn(units, unit) ? units[unit] : undefined;
+  if (digits === undefined || factor === undefined) return undefined;
+  const value = Number(digits) * factor;
+  return value >= least && value <= most ? value : undefined;
+}
+
+function integer(text: string, least: number, most: number): number | undefined {
+  if (!/^\d{1,15}$/.test(text)) return undefined;
+  const value = Number(text);
+  return value >= least && value <= most ? value : undefined;
+}
+
+function choice<const Choice extends string>(...choices: Choice[]): Kind<Choice> {
+  return {
+    expected: `${choices.slice(0, -1).join(", ")} or ${choices.at(-1)}`,
+    placeholder: choices.join("|"),
+    parse: (text) => choices.find((candidate) => candidate === text),
+  };
+}
