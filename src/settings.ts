@@ -168,18 +168,16 @@ export function findConfigPath({ arguments: argv, environment }: SettingsSources
   return scan(argv).values.get("config")?.at(-1) ?? environment["SERVER_PUSH_CONFIG"];
 }
 
-/** The settings as lines of `--help`. */
+/** The settings as lines of `--help`: the flag with its default, and below it what it does. */
 export function describeSettings(): string[] {
-  const rows = settingsTable.map(({ name, kind, default: fallback, help }) => {
+  const lines = settingsTable.flatMap(({ name, kind, default: fallback, help }) => {
     const { placeholder }: Kind<unknown> = kinds[kind];
-    return {
-      flag: placeholder === undefined ? `--${name}` : `--${name} ${placeholder}`,
-      help: placeholder === undefined ? help : `${help} (${fallback})`,
-    };
+    return [
+      placeholder === undefined ? `  --${name}` : `  --${name} ${placeholder} (${fallback})`,
+      `      ${help}`,
+    ];
   });
-  rows.push({ flag: "--config FILE", help: `The TOML file to read settings from; also ${prefix}CONFIG` });
-  const width = Math.max(...rows.map((row) => row.flag.length)) + 2;
-  return rows.map((row) => `  ${row.flag.padEnd(width)}${row.help}`);
+  return [...lines, "  --config FILE", `      The TOML file to read settings from; also ${prefix}CONFIG`];
 }
 
 /** The settings as the table of the README. */
