@@ -15,6 +15,7 @@ export const python = "/usr/bin/python3";
 export const tools = {
   curl: { debian: "curl", isThere: () => Bun.which("curl") !== null },
   chromium: { debian: "chromium", isThere: () => Bun.which("chromium") !== null },
+  php: { debian: "php-cli", isThere: () => Bun.which("php") !== null },
   websockets: {
     debian: "python3-websockets",
     isThere: () => existsSync(python) && Bun.spawnSync([python, "-c", "import websockets"]).exitCode === 0,
