@@ -48,8 +48,13 @@ const shownCharacters = 64;
  */
 export function quote(text: string): string {
   const shown = text.length > shownCharacters ? `${text.slice(0, shownCharacters)}…` : text;
-  return JSON.stringify(shown).replace(
-    /[^\x20-\x7e…]/g,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
-  );
+  return JSON.stringify(shown).replace(/[^\x20-\x7e…]+/g, toEscapes);
+}
+
+/** Every UTF-16 unit of the text as JSON's `\uXXXX`. */
+export function toEscapes(text: string): string {
+  let escapes = "";
+  for (let index = 0; index < text.length; index++)
+    escapes += `\\u${text.charCodeAt(index).toString(16).padStart(4, "0")}`;
+  return escapes;
 }

@@ -74,6 +74,7 @@ export class Hub {
     try {
       const [offset = 0] = await journal.append([draft]);
       const sessions = this.#delivered.get(offset) ?? 0;
+      this.#delivered.delete(offset);
       const id = toMessageId(journal.epoch, offset);
       metrics.messages++;
       if (logger.showsActivity)
@@ -142,6 +143,8 @@ export class Hub {
   async drain(timeMs: number, wait: (ms: number) => Promise<void>): Promise<void> {
     this.#draining = true;
     const { sessions } = this.#parts;
+    // What was published in this turn of the event loop leaves first.
+    await wait(1);
     const batch = Math.max(drainBatchAtLeast, Math.ceil(sessions.size / (timeMs / 2 / drainPauseMs)));
     let closed = 0;
     for (const session of sessions) {

@@ -14,7 +14,7 @@ export const kinds = {
   host: {
     expected: "a host name or an IP address",
     placeholder: "HOST",
-    parse: (text) => (/^[\w.:%-]+$/.test(text) ? text : undefined),
+    parse: (text) => (/^[\w.:][\w.:%-]*$/.test(text) ? text : undefined),
   } satisfies Kind<string>,
   port: {
     expected: "a port from 0 to 65535",

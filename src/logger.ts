@@ -5,6 +5,7 @@
  * and leaves here only as JSON escapes it, in both formats. Message bodies, query strings and keys are never a field,
  * but for `content` at level debug.
  */
+import { toEscapes } from "./errors.ts";
 import pino, { type DestinationStream } from "pino";
 
 export type LogLevel = "error" | "warn" | "info" | "debug";
@@ -21,8 +22,8 @@ export interface Logger {
   /** Whether `activity` and `debug` go anywhere: what is on the way of every push asks before it gathers fields. */
   readonly showsActivity: boolean;
   readonly showsDebug: boolean;
-  /** Writes out what is waiting. */
-  flush(): void;
+  /** Resolves when what was logged is written, or after a second in which nobody reads it. Nothing is logged afterwards. */
+  close(): Promise<void>;
 }
 
 /** Where lines go: a file descriptor, or something that takes each line. */
@@ -30,6 +31,8 @@ export type LogTarget = number | { write(line: string): void };
 
 /** When this much waits for a reader of the log who does not read, further lines are dropped. */
 const maxWaitingBytes = 16 * 1024 * 1024;
+
+const lastWordsMs = 1000;
 
 export interface LoggerOptions {
   readonly level: LogLevel;
@@ -59,7 +62,14 @@ export function createLogger({ level, format, target }: LoggerOptions): Logger {
     activity: write(activityLevel),
     showsActivity: log.isLevelEnabled(activityLevel),
     showsDebug: log.isLevelEnabled("debug"),
-    flush: () => destination?.flushSync(),
+    async close() {
+      if (destination === undefined) return;
+      const written = new Promise((resolve) => destination.once("close", resolve));
+      destination.end();
+      await Promise.race([written, Bun.sleep(lastWordsMs)]);
+      // Else the end of the process would wait for the reader that does not read.
+      destination.destroy();
+    },
   };
 }
 
@@ -86,8 +96,5 @@ function toValue(value: string | number | boolean): string {
 
 /** JSON, with escapes also for what JSON may leave and a terminal acts on: C1 controls, separators, direction marks. */
 function escape(value: string): string {
-  return JSON.stringify(value).replace(
-    /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
-  );
+  return JSON.stringify(value).replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, toEscapes);
 }

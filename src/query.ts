@@ -39,6 +39,16 @@ export function readQuery<Name extends string>(
   return values;
 }
 
+/**
+ * The path of `url`, without a slash at its end, which makes no difference to the routes. Does not parse: a request without
+ * a Host, or with one that cannot be one, comes with a URL that is none.
+ */
+export function readPath(url: string): string {
+  const start = url.startsWith("/") ? 0 : url.indexOf("/", url.indexOf("://") + 3);
+  const [path = ""] = url.slice(start).split("?", 1);
+  return path.length > 1 && path.endsWith("/") ? path.slice(0, -1) : path;
+}
+
 function readPair<Name extends string>(
   pair: string,
   names: readonly Name[],
@@ -64,9 +74,6 @@ function readPair<Name extends string>(
 }
 
 function decode(encoded: string, what: string): string {
-  // Bytes that are not UTF-8 have become U+FFFD before we see them; somebody who means that character encodes it.
-  if (encoded.includes("\ufffd"))
-    throw new PushError("invalid_parameter", `${what} is not UTF-8, expected percent-encoded UTF-8`);
   if (!encoded.includes("%")) return encoded.includes("+") ? encoded.replaceAll("+", " ") : encoded;
   try {
     return decodeURIComponent(encoded.replaceAll("+", " "));
@@ -79,6 +86,12 @@ function decode(encoded: string, what: string): string {
 }
 
 function checkName(name: string, value: string, limit: number): void {
+  // Bun makes U+FFFD of raw bytes that are not UTF-8: different names would become one.
+  if (value.includes("\ufffd"))
+    throw new PushError(
+      "invalid_parameter",
+      `parameter ${name} has bytes that are not UTF-8, or U+FFFD, expected neither`,
+    );
   if (/\p{Cc}/u.test(value))
     throw new PushError("invalid_parameter", `parameter ${name} has a control character, expected none`);
   if (value.length * 3 <= limit) return;

@@ -53,17 +53,25 @@ const probeSlice = 1000;
  */
 export function startProbing(sessions: Sessions, intervalMs: number): () => void {
   let walking = false;
+  let stopped = false;
   const timer = setInterval(async () => {
     if (walking) return;
     walking = true;
-    let probed = 0;
-    for (const session of sessions) {
-      session.probe();
-      if (++probed % probeSlice === 0) await new Promise(setImmediate);
+    try {
+      let probed = 0;
+      for (const session of sessions) {
+        session.probe();
+        if (++probed % probeSlice === 0) await new Promise(setImmediate);
+        if (stopped) return;
+      }
+    } finally {
+      walking = false;
     }
-    walking = false;
   }, intervalMs);
-  return () => clearInterval(timer);
+  return () => {
+    stopped = true;
+    clearInterval(timer);
+  };
 }
 
 const idBytes = 16;

@@ -110,7 +110,14 @@ export type Settings = { readonly [row in Table as CamelCase<row["name"]> & stri
 export interface SettingsSources {
   readonly arguments: readonly string[];
   readonly environment: Readonly<Record<string, string | undefined>>;
-  readonly file?: { readonly path: string; readonly values: Readonly<Record<string, unknown>> };
+  readonly file?: SettingsFile;
+}
+
+export interface SettingsFile {
+  readonly path: string;
+  readonly values: Readonly<Record<string, unknown>>;
+  /** Why it could not be read, if so. */
+  readonly problem?: string;
 }
 
 export type SettingsResult = { readonly settings: Settings } | { readonly problems: readonly string[] };
@@ -160,7 +167,7 @@ function findConflicts({ host, insecure, maxMessage, maxQueued }: Settings): str
 
 /** Whether only this machine can reach the host. */
 export function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
+  return host === "localhost" || host === "::1" || /^127(\.(25[0-5]|2[0-4]\d|1?\d?\d)){3}$/.test(host);
 }
 
 /** The path of the settings file, as flag or environment name it. */
@@ -172,10 +179,8 @@ export function findConfigPath({ arguments: argv, environment }: SettingsSources
 export function describeSettings(): string[] {
   const lines = settingsTable.flatMap(({ name, kind, default: fallback, help }) => {
     const { placeholder }: Kind<unknown> = kinds[kind];
-    return [
-      placeholder === undefined ? `  --${name}` : `  --${name} ${placeholder} (${fallback})`,
-      `      ${help}`,
-    ];
+    const flag = placeholder === undefined ? `--${name}` : `--${name} ${placeholder}`;
+    return [`  ${flag} (${fallback})`, `      ${help}`];
   });
   return [...lines, "  --config FILE", `      The TOML file to read settings from; also ${prefix}CONFIG`];
 }
@@ -225,7 +230,7 @@ function scan(argv: readonly string[]) {
         value ?? (options[name]?.type === "boolean" ? "true" : undefined),
       ]);
     else {
-      problems.push(`${quote(rawName)}: unknown setting, expected one that --help lists`);
+      problems.push(`${toPlain(rawName)}: unknown setting, expected one that --help lists`);
       mayBeValue = value === undefined;
     }
   }
@@ -247,8 +252,14 @@ function readArguments(argv: readonly string[], problems: string[]): Map<string,
 
 const prefix = "SERVER_PUSH_";
 
-/** What Kubernetes injects for a service of this name: SERVER_PUSH_SERVICE_HOST, SERVER_PUSH_PORT_8888_TCP_ADDR, … */
-const injected = /^SERVER_PUSH_(SERVICE_(HOST|PORT)(_.*)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$/;
+/**
+ * What Kubernetes injects for a service of this name, or of one that begins with it: SERVER_PUSH_SERVICE_HOST,
+ * SERVER_PUSH_PORT_8888_TCP_ADDR, SERVER_PUSH_REDIS_PORT=tcp://10.0.0.1:6379, and SERVER_PUSH_PORT=tcp://10.0.0.1:8888,
+ * which would be ours but for its value.
+ */
+const injectedName =
+  /^SERVER_PUSH_(\w+_)?(SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$/;
+const injectedPort = /^SERVER_PUSH_(\w+_)?PORT=(tcp|udp|sctp):\/\//;
 
 function readEnvironment(
   environment: SettingsSources["environment"],
@@ -256,26 +267,23 @@ function readEnvironment(
 ): Map<string, Entry> {
   const entries = new Map<string, Entry>();
   for (const [where, text] of Object.entries(environment)) {
-    if (
-      text === undefined ||
-      !where.startsWith(prefix) ||
-      where === `${prefix}CONFIG` ||
-      injected.test(where)
-    )
-      continue;
+    if (text === undefined || !where.startsWith(prefix) || where === `${prefix}CONFIG`) continue;
+    if (injectedName.test(where) || injectedPort.test(`${where}=${text}`)) continue;
     const row = settingsTable.find(({ name }) => toVariable(name) === where);
-    if (row === undefined) problems.push(`${where}: unknown setting, expected one that --help lists`);
-    // SERVER_PUSH_PORT=tcp://10.0.0.1:8888 is Kubernetes again.
-    else if (!(row.name === "port" && /^(tcp|udp|sctp):\/\//.test(text)))
-      entries.set(row.name, { text, where });
+    if (row !== undefined) entries.set(row.name, { text, where });
+    else problems.push(`${toPlain(where)}: unknown setting, expected one that --help lists`);
   }
   return entries;
 }
 
 function readFile(file: SettingsSources["file"], problems: string[]): Map<string, Entry> {
   const entries = new Map<string, Entry>();
-  for (const [name, value] of Object.entries(file?.values ?? {})) {
-    const where = `${file?.path}: ${name}`;
+  if (file === undefined) return entries;
+  const path = toPlain(file.path);
+  if (file.problem !== undefined)
+    problems.push(`--config ${quote(file.path)}: ${file.problem}; expected a TOML file that can be read`);
+  for (const [name, value] of Object.entries(file.values)) {
+    const where = `${path}: ${toPlain(name)}`;
     if (!settingsTable.some((row) => row.name === name))
       problems.push(`${where}: unknown setting, expected one that --help lists`);
     else if (typeof value === "string" || typeof value === "number" || typeof value === "boolean")
@@ -283,6 +291,11 @@ function readFile(file: SettingsSources["file"], problems: string[]): Map<string
     else problems.push(`${where}: is neither text, a number nor true or false`);
   }
   return entries;
+}
+
+/** A name as it is written, in quotes when it has anything unusual in it. */
+function toPlain(name: string): string {
+  return /^[\w./: \\-]+$/.test(name) ? name : quote(name);
 }
 
 function toVariable(name: string): string {

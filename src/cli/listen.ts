@@ -1,6 +1,7 @@
 /**
  * `server-push listen`: prints what arrives, and comes back when the connection is lost.
  */
+import { toEscapes } from "../errors.ts";
 import { mayReconnect } from "../protocol.ts";
 import { addressOptions, describeFailure, parse, readProblem, toCallUrl } from "./client.ts";
 import { fail } from "./fail.ts";
@@ -46,18 +47,26 @@ export async function listen(argv: readonly string[]): Promise<number> {
   if (url === undefined)
     return fail(2, "--url: expected an http or https URL, such as http://127.0.0.1:8888");
 
+  const output = Bun.stdout.writer();
+  const print = async (line: string) => {
+    await output.write(`${line}\n`);
+    await output.flush();
+  };
   let wanted = values.count === undefined ? Number.POSITIVE_INFINITY : Number(values.count);
   const take = (data: string | Uint8Array) => {
-    if (wanted > 0) process.stdout.write(`${json ? toJson(data) : toLine(data)}\n`);
+    if (wanted <= 0) return false;
+    // It fails when whoever read our output has had enough: `server-push listen | head -1`.
+    print(json ? toJson(data) : toLine(data)).catch(() => process.exit(0));
     return --wanted > 0;
   };
-  // Whoever read our output has had enough: `server-push listen | head -1`.
-  process.stdout.on("error", () => process.exit(0));
 
   let everOpen = false;
   for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(pauseMs * 2, longestPauseMs)) {
     const { opened, code, reason } = await receive(url, take);
-    if (wanted <= 0) return 0;
+    if (wanted <= 0) {
+      await output.end();
+      return 0;
+    }
     if (opened) {
       everOpen = true;
       pauseMs = firstPauseMs;
@@ -102,14 +111,12 @@ function toJson(data: string | Uint8Array): string {
 
 function toLine(data: string | Uint8Array): string {
   if (typeof data !== "string") return data.toBase64();
-  // JSON's escape of one control character, without its quotes.
-  return data.replace(/[\p{Cc}\u2028\u2029]/gu, (character) =>
-    character === "\t" ? character : toEscape(character),
-  );
+  return data.replace(/[\p{Cc}\u2028\u2029]/gu, (character) => shown.get(character) ?? toEscapes(character));
 }
 
-function toEscape(character: string): string {
-  if (character === "\n") return "\\n";
-  if (character === "\r") return "\\r";
-  return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
-}
+/** The control characters that are not shown as \uXXXX. */
+const shown = new Map([
+  ["\n", "\\n"],
+  ["\r", "\\r"],
+  ["\t", "\t"],
+]);

@@ -5,20 +5,13 @@ import { dns } from "bun";
 import { quote } from "../errors.ts";
 import { createLogger, type Logger } from "../logger.ts";
 import { openServer, type Server } from "../server.ts";
-import {
-  findConfigPath,
-  isLoopback,
-  readSettings,
-  type Settings,
-  type SettingsSources,
-} from "../settings.ts";
+import { findConfigPath, isLoopback, readSettings, type Settings, type SettingsFile } from "../settings.ts";
 import { build } from "./build.ts";
 import { fail } from "./fail.ts";
 
 export async function serve(argv: readonly string[]): Promise<number> {
   const sources = { arguments: argv, environment: process.env };
   const file = await readConfig(findConfigPath(sources));
-  if (typeof file === "string") return fail(2, file);
   const result = readSettings(file === undefined ? sources : { ...sources, file });
   if ("problems" in result) return fail(2, ...result.problems);
   const { settings } = result;
@@ -38,7 +31,7 @@ export async function serve(argv: readonly string[]): Promise<number> {
     await untilStopped(server, settings.drain, logger);
     return 0;
   } finally {
-    logger.flush();
+    await logger.close();
   }
 }
 
@@ -64,14 +57,13 @@ async function resolves(host: string): Promise<boolean> {
   );
 }
 
-/** What the file holds, or what is wrong with it. */
-async function readConfig(path: string | undefined): Promise<SettingsSources["file"] | string> {
+async function readConfig(path: string | undefined): Promise<SettingsFile | undefined> {
   if (path === undefined) return undefined;
   try {
     // The parser gives a table or throws.
     return { path, values: Bun.TOML.parse(await Bun.file(path).text()) as Record<string, unknown> };
   } catch (error) {
-    return `--config ${quote(path)}: ${error instanceof Error ? error.message : error}; expected a TOML file that can be read`;
+    return { path, values: {}, problem: error instanceof Error ? error.message : String(error) };
   }
 }
 
@@ -85,18 +77,13 @@ function keepServing(logger: Logger): void {
   process.on("unhandledRejection", report);
 }
 
-/** Resolves after the first SIGTERM or SIGINT and an orderly stop; the second one ends the process at once. */
+/** Resolves after the first SIGTERM or SIGINT and an orderly stop. The second one ends the process at once, as it does by default. */
 async function untilStopped(server: Server, drainMs: number, logger: Logger): Promise<void> {
-  const signals = { SIGINT: 2, SIGTERM: 15 };
-  const first = Promise.withResolvers<string>();
-  let stopping = false;
-  for (const [signal, number] of Object.entries(signals))
-    process.on(signal, () => {
-      if (stopping) process.exit(128 + number);
-      stopping = true;
-      first.resolve(signal);
-    });
-  const signal = await first.promise;
+  const signals = ["SIGINT", "SIGTERM"] as const;
+  const signal = await new Promise<string>((resolve) => {
+    for (const each of signals) process.once(each, resolve);
+  });
+  for (const each of signals) process.removeAllListeners(each);
   logger.info("stopping; once more ends it at once", { signal, drainMs });
   await server.drain();
   logger.info("stopped");

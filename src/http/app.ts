@@ -7,6 +7,7 @@ import { PushError, quote } from "../errors.ts";
 import type { Hub } from "../hub.ts";
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../metrics.ts";
+import { readPath } from "../query.ts";
 import { toResponse } from "./errors.ts";
 import { describeApi } from "./openapi.ts";
 import { pageRoutes } from "./pages.ts";
@@ -37,9 +38,8 @@ export function createApp({ hub, metrics, logger, maxMessage, version, receivers
       });
       return refuse(new PushError("internal", "the server made a mistake, and has logged it"), request);
     })
-    // The plugin's own page would load its scripts from elsewhere; of two routes with one path the first counts: ours.
-    .use(pageRoutes())
     .use(swagger({ path: "/swagger", documentation: describeApi(version) }))
+    .use(pageRoutes())
     .use(statusRoutes({ hub, metrics }))
     .use(pushRoutes({ hub, metrics, maxMessage }));
   for (const receiver of receivers) app.use(receiver);
@@ -54,12 +54,12 @@ export function createApp({ hub, metrics, logger, maxMessage, version, receivers
 
   function refuse(error: PushError, request: Request): Response {
     metrics.rejected(error.code);
-    const allowed = error.code === "method_not_allowed" ? methods.get(toPath(request)) : undefined;
+    const allowed = error.code === "method_not_allowed" ? methods.get(readPath(request.url)) : undefined;
     return toResponse(error, allowed === undefined ? {} : { Allow: allowed });
   }
 
   function answerUnrouted(request: Request): Response {
-    const path = toPath(request);
+    const path = readPath(request.url);
     const allowed = methods.get(path);
     if (allowed === undefined)
       return refuse(
@@ -72,8 +72,4 @@ export function createApp({ hub, metrics, logger, maxMessage, version, receivers
       request,
     );
   }
-}
-
-function toPath(request: Request): string {
-  return new URL(request.url).pathname;
 }

@@ -23,7 +23,8 @@ export const answers: Readonly<Record<ErrorCode, Answer>> = {
   malformed_body: { status: 400, title: "Malformed body" },
   not_found: { status: 404, title: "Not found" },
   method_not_allowed: { status: 405, title: "Method not allowed" },
-  too_large: { status: 413, title: "Message too large" },
+  // The rest of the message is not worth reading.
+  too_large: { status: 413, title: "Message too large", headers: { Connection: "close" } },
   unsupported_media_type: { status: 415, title: "Unsupported media type" },
   upgrade_required: {
     status: 426,

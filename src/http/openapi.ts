@@ -116,6 +116,9 @@ export function describePush({
         "shutting_down",
         "unavailable",
       ),
+      ...(!inBody && {
+        431: { description: "Request line and headers take more than 256 KiB; without a body" },
+      }),
     },
   };
 }

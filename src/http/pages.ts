@@ -26,8 +26,11 @@ const page = `<!doctype html>
 const start = `SwaggerUIBundle({ url: "/swagger/json", dom_id: "#ui", validatorUrl: null, deepLinking: true });\n`;
 
 const hidden = { detail: { hide: true } };
-const day = "public, max-age=86400";
-const common = { "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer" };
+const headers = {
+  "Cache-Control": "no-cache",
+  "X-Content-Type-Options": "nosniff",
+  "Referrer-Policy": "no-referrer",
+};
 
 /** Swagger UI sets styles on its elements and shows its own icons as data; all else is from here. */
 const policy = [
@@ -40,23 +43,19 @@ const policy = [
   "frame-ancestors 'none'",
 ].join("; ");
 
+/**
+ * Each answer is a value and not a handler: the documentation's plugin brings such a page for /swagger too, which would win
+ * over a handler of ours, and whose scripts come from elsewhere. Of two values the later wins, so these come after it.
+ */
 export function pageRoutes() {
   return new Elysia()
-    .get("/", () => Response.redirect("/swagger", 302), hidden)
-    .get(
-      "/swagger",
-      () => text(page, "text/html", { "Cache-Control": "no-cache", "Content-Security-Policy": policy }),
-      hidden,
-    )
-    .get("/swagger/start.js", () => text(start, "text/javascript", { "Cache-Control": "no-cache" }), hidden)
-    .get(
-      "/swagger/ui.js",
-      () => text(Bun.file(uiScript), "text/javascript", { "Cache-Control": day }),
-      hidden,
-    )
-    .get("/swagger/ui.css", () => text(Bun.file(uiStyle), "text/css", { "Cache-Control": day }), hidden);
+    .get("/", Response.redirect("/swagger", 302), hidden)
+    .get("/swagger", toAnswer(page, "text/html", { "Content-Security-Policy": policy }), hidden)
+    .get("/swagger/start.js", toAnswer(start, "text/javascript"), hidden)
+    .get("/swagger/ui.js", toAnswer(Bun.file(uiScript), "text/javascript"), hidden)
+    .get("/swagger/ui.css", toAnswer(Bun.file(uiStyle), "text/css"), hidden);
 }
 
-function text(body: string | Bun.BunFile, type: string, headers: Record<string, string>): Response {
-  return new Response(body, { headers: { "Content-Type": `${type}; charset=utf-8`, ...common, ...headers } });
+function toAnswer(body: string | Bun.BunFile, type: string, more: Record<string, string> = {}): Response {
+  return new Response(body, { headers: { ...headers, "Content-Type": `${type}; charset=utf-8`, ...more } });
 }

@@ -22,8 +22,10 @@ class WebSocketSession implements Session {
   readonly userid?: string;
   readonly compid?: string;
   readonly since = Date.now();
-  /** Whether something was heard of the client since it was last probed. */
-  answered = true;
+  /** `asked` from a probe until something is heard of the client; `lost` when the next probe comes first. */
+  state: "heard" | "asked" | "lost" = "heard";
+  /** The close frame that waits for the client to have read what was sent before. */
+  #farewell: { readonly code: number; readonly reason: string } | undefined = undefined;
   /** There from `open` on, and the hub knows the session only from then on. */
   socket: Socket | undefined = undefined;
 
@@ -38,16 +40,26 @@ class WebSocketSession implements Session {
   }
 
   close(code: number, reason: string): void {
-    this.socket?.close(code, reason);
+    // Bun forgets a socket that it has closed, also one with a queue, and then the end of the process would cut that.
+    if (this.socket !== undefined && this.socket.getBufferedAmount() > 0) this.#farewell = { code, reason };
+    else this.socket?.close(code, reason);
+  }
+
+  /** Some of what waited for the client has been read. */
+  drained(): void {
+    // Its answer to a ping waits behind what it has not read; that it reads is a sign of life too.
+    this.state = "heard";
+    if (this.#farewell !== undefined) this.close(this.#farewell.code, this.#farewell.reason);
   }
 
   probe(): void {
-    if (!this.answered) {
-      this.socket?.terminate();
+    if (this.state === "heard") {
+      this.state = "asked";
+      this.socket?.ping();
       return;
     }
-    this.answered = false;
-    this.socket?.ping();
+    this.state = "lost";
+    this.socket?.terminate();
   }
 }
 
@@ -94,18 +106,17 @@ export function openWebSockets({ hub, logger, createSessionId, maxMessage, maxQu
       hub.attach(session);
     },
     message({ data: session }, body) {
-      session.answered = true;
+      session.state = "heard";
       hub.receive(session, body);
     },
     ping({ data: session }) {
-      session.answered = true;
+      session.state = "heard";
     },
     pong({ data: session }) {
-      session.answered = true;
+      session.state = "heard";
     },
-    // A slow reader's answer waits behind what it has not read; that it reads is a sign of life too.
     drain({ data: session }) {
-      session.answered = true;
+      session.drained();
     },
     close({ data: session }, code) {
       hub.detach(session, toSessionEnd(session, code), code);
@@ -128,8 +139,8 @@ export function openWebSockets({ hub, logger, createSessionId, maxMessage, maxQu
 
 /** 1006 is what a side sees that got no close frame: RFC 6455 section 7.4.1. */
 function toSessionEnd(session: WebSocketSession, code: number): SessionEnd {
-  if (code !== 1006) return "closed";
-  return session.answered ? "dropped" : "unresponsive";
+  if (session.state === "lost") return "unresponsive";
+  return code === 1006 ? "dropped" : "closed";
 }
 
 const description = {
@@ -147,6 +158,7 @@ const description = {
     101: { description: "The session is open" },
     400: { $ref: "#/components/responses/InvalidQuery" },
     426: { $ref: "#/components/responses/UpgradeRequired" },
+    431: { description: "Request line and headers take more than 256 KiB; without a body" },
     503: { $ref: "#/components/responses/NoNewSession" },
   },
 };

@@ -1,0 +1,163 @@
+import { afterEach, describe, expect, setSystemTime, test } from "bun:test";
+import fc from "fast-check";
+import { createEpoch, HorizonPassed } from "../../src/journal.ts";
+import { openMemoryJournal, overheadBytes } from "../../src/journal/memory.ts";
+import type { Draft, Message } from "../../src/message.ts";
+import { Clock, journalContract, unbounded } from "../contracts/journal.ts";
+
+journalContract("memory", openMemoryJournal);
+
+describe("the journal in memory", () => {
+  afterEach(() => void setSystemTime());
+
+  test("reckons every message at its body in bytes and what it takes beside", async () => {
+    const journal = openMemoryJournal({ retention: unbounded });
+
+    await journal.append([
+      { topic, body: "é" },
+      { topic, body: new Uint8Array(10) },
+      { topic, body: "a", event: "order" },
+    ]);
+
+    expect(journal.kept).toEqual({ count: 3, bytes: 3 * overheadBytes + 2 + 10 + 1 });
+  });
+
+  test("gives back the bytes of what goes", async () => {
+    const clock = new Clock();
+    const journal = openMemoryJournal({ retention: { ...unbounded, time: 1000 }, now: clock.now });
+    await journal.append([{ topic, body: "a".repeat(100) }]);
+    clock.advance(600);
+    await journal.append([{ topic, body: "b".repeat(7) }]);
+
+    clock.advance(600);
+
+    expect(journal.kept).toEqual({ count: 1, bytes: overheadBytes + 7 });
+  });
+
+  test("keeps a message that is exactly as large as all that may be kept, and none that is larger", async () => {
+    const journal = openMemoryJournal({ retention: { ...unbounded, bytes: overheadBytes + 10 } });
+    await journal.append([{ topic, body: "a".repeat(10) }]);
+    const exact = journal.kept;
+
+    await journal.append([{ topic, body: "a".repeat(11) }]);
+
+    expect(exact).toEqual({ count: 1, bytes: overheadBytes + 10 });
+    expect(journal.kept).toEqual({ count: 0, bytes: 0 });
+  });
+
+  test("hands over a message that is too large to be kept", async () => {
+    const journal = openMemoryJournal({ retention: { ...unbounded, bytes: 1 } });
+    const seen: Message[] = [];
+    journal.tail((messages) => void seen.push(...messages));
+
+    await journal.append([{ topic, body: "large" }]);
+
+    expect(seen.map(({ body }) => body)).toEqual(["large"]);
+    expect(journal.kept.count).toBe(0);
+  });
+
+  test("keeps a message until it is older than the limit", async () => {
+    const clock = new Clock();
+    const journal = openMemoryJournal({ retention: { ...unbounded, time: 1000 }, now: clock.now });
+    await journal.append([{ topic, body: "a" }]);
+
+    clock.advance(1000);
+    const exactlySoOld = journal.kept.count;
+    clock.advance(1);
+
+    expect(exactlySoOld).toBe(1);
+    expect(journal.kept.count).toBe(0);
+  });
+
+  test("keeps thousands of messages in order, however they came", async () => {
+    const journal = openMemoryJournal({ retention: unbounded });
+
+    await journal.append(drafts(1, 5000));
+    for (const draft of drafts(5001, 9000)) await journal.append([draft]);
+
+    expect(bodiesSince(0)).toEqual(drafts(1, 9000).map(({ body }) => body));
+    expect(journal.kept.count).toBe(9000);
+
+    function bodiesSince(offset: number) {
+      return [...(journal.since(offset, new Set([topic])) ?? [])].flat().map(({ body }) => body);
+    }
+  });
+
+  test("keeps the newest in order, over any number of turns of its ring and however it has grown", async () => {
+    const sizes = fc.array(fc.integer({ min: 1, max: 1500 }), { minLength: 1, maxLength: 12 });
+    const count = fc.constantFrom(1, 2, 1000, 1023, 1024, 1025, 2048, 3000);
+    await fc.assert(
+      fc.asyncProperty(count, sizes, async (limit, batches) => {
+        const journal = openMemoryJournal({ retention: { ...unbounded, count: limit } });
+        for (const size of batches) {
+          await journal.append(drafts(journal.head + 1, journal.head + size));
+          const horizon = Math.max(0, journal.head - limit);
+          const offsets = [...(journal.since(horizon, new Set([topic])) ?? [])]
+            .flat()
+            .map(({ offset }) => offset);
+
+          expect(offsets).toEqual(drafts(horizon + 1, journal.head).map(({ body }) => Number(body)));
+        }
+      }),
+      { numRuns: 30 },
+    );
+  });
+
+  test("tells a reader that was overtaken, also when newer messages are in the places of those it wants", async () => {
+    const journal = openMemoryJournal({ retention: { ...unbounded, count: 500 } });
+    await journal.append(drafts(1, 500));
+    const pages = Iterator.from(journal.since(0, new Set([topic])) ?? []);
+    pages.next();
+
+    for (const draft of drafts(501, 2600)) await journal.append([draft]);
+
+    expect(() => pages.next()).toThrow(HorizonPassed);
+  });
+
+  test("forgets nothing when the system's clock is set forward", async () => {
+    const journal = openMemoryJournal({ retention: { ...unbounded, time: 60_000 } });
+    await journal.append([{ topic, body: "a" }]);
+
+    setSystemTime(Date.now() + 366 * 86_400_000);
+
+    expect(journal.kept.count).toBe(1);
+  });
+
+  test("gives a message the time of day", async () => {
+    const journal = openMemoryJournal({ retention: unbounded });
+    const before = performance.timeOrigin + performance.now();
+    await journal.append([{ topic, body: "a" }]);
+    const after = performance.timeOrigin + performance.now();
+
+    const [message] = [...(journal.since(0, new Set([topic])) ?? [])].flat();
+
+    expect(message?.time).toBeGreaterThanOrEqual(before);
+    expect(message?.time).toBeLessThanOrEqual(after);
+  });
+
+  test("hands nothing over after it was closed", async () => {
+    const journal = openMemoryJournal({ retention: unbounded });
+    let handedOver = 0;
+    journal.tail((messages) => (handedOver += messages.length));
+
+    await journal.close();
+    await journal.append([{ topic, body: "a" }]);
+
+    expect(handedOver).toBe(0);
+  });
+});
+
+test("an epoch is 8 letters and digits, each of them in use, and is another one each time", () => {
+  const epochs = Array.from({ length: 2000 }, createEpoch);
+
+  for (const epoch of epochs) expect(epoch).toMatch(/^[0-9a-z]{8}$/);
+  expect(new Set(epochs).size).toBe(2000);
+  expect(new Set(epochs.join("")).size).toBe(36);
+});
+
+const topic = "a";
+
+/** Messages whose bodies are their offsets. */
+function drafts(first: number, last: number): Draft[] {
+  return Array.from({ length: last - first + 1 }, (_, at) => ({ topic, body: String(first + at) }));
+}
