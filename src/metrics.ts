@@ -15,7 +15,12 @@ export interface MetricsSources {
   readonly journalBytes: () => number;
 }
 
-export type SessionEnd = "closed" | "dropped" | "unresponsive" | "drained";
+/**
+ * How a session ended: by a close frame; by a connection that broke, or was dropped for its slow reading; by frames against
+ * the rules, or too large; by silence; by the server's own end.
+ */
+export type SessionEnd = (typeof sessionEnds)[number];
+const sessionEnds = ["closed", "dropped", "violation", "unresponsive", "drained"] as const;
 
 export interface Metrics {
   /** Counted on the way of every push. */
@@ -41,7 +46,7 @@ export function createMetrics(build: { version: string; commit: string }): Metri
 
   const sessionsEnded = new Counter({
     name: "server_push_sessions_closed_total",
-    help: "Sessions that ended, by how: closed, dropped, unresponsive or drained.",
+    help: `Sessions that ended, by how: ${sessionEnds.join(", ")}.`,
     labelNames: ["reason"],
     registers,
   });
@@ -51,8 +56,7 @@ export function createMetrics(build: { version: string; commit: string }): Metri
     labelNames: ["code"],
     registers,
   });
-  for (const reason of ["closed", "dropped", "unresponsive", "drained"] satisfies SessionEnd[])
-    sessionsEnded.inc({ reason }, 0);
+  for (const reason of sessionEnds) sessionsEnded.inc({ reason }, 0);
   for (const code of errorCodes) rejections.inc({ code }, 0);
   const pushSeconds = new Histogram({
     name: "server_push_push_duration_seconds",

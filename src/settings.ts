@@ -57,7 +57,7 @@ export const settingsTable = [
     name: "http-timeout",
     kind: "seconds",
     default: "30s",
-    help: "After so long without a byte an HTTP connection is closed",
+    help: "An HTTP connection that has been silent for about so long is closed",
   },
   {
     name: "drain",

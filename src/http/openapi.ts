@@ -12,7 +12,7 @@ type Responses = OpenAPIV3.ResponsesObject;
 
 /** What `detail` says, for example. */
 const details: Readonly<Record<ErrorCode, string>> = {
-  unknown_parameter: 'parameter "comp" is unknown here, expected userid, compid, message, event',
+  unknown_parameter: 'parameter "comp" is unknown here, expected ',
   repeated_parameter: "parameter userid is given more than once, expected it once",
   missing_parameter: "parameter message is missing, expected the text to push",
   empty_parameter: "parameter userid is empty, expected at least 1 byte",
@@ -33,8 +33,12 @@ const details: Readonly<Record<ErrorCode, string>> = {
   internal: "the server made a mistake, and has logged it",
 };
 
-/** The answers that a call gives with these errors, one entry a status, with an example of each error. */
-export function describeProblems(...codes: readonly ErrorCode[]): Responses {
+/**
+ * The answers that a call gives with these errors, one entry a status, with an example of each error.
+ *
+ * @param names the parameters that the call takes
+ */
+export function describeProblems(codes: readonly ErrorCode[], names: readonly string[] = []): Responses {
   const responses: Responses = {};
   for (const status of new Set(codes.map((code) => answers[code].status))) {
     const alike = codes.filter((code) => answers[code].status === status);
@@ -49,7 +53,7 @@ export function describeProblems(...codes: readonly ErrorCode[]): Responses {
       content: {
         [problemType]: {
           schema: { $ref: "#/components/schemas/Problem" },
-          examples: Object.fromEntries(alike.map((code) => [code, { value: exampleOf(code) }])),
+          examples: Object.fromEntries(alike.map((code) => [code, { value: exampleOf(code, names) }])),
         },
       },
     };
@@ -57,9 +61,10 @@ export function describeProblems(...codes: readonly ErrorCode[]): Responses {
   return responses;
 }
 
-function exampleOf(code: ErrorCode) {
+function exampleOf(code: ErrorCode, names: readonly string[]) {
   const { status, title } = answers[code];
-  return { type: "about:blank", title, status, detail: details[code], code };
+  const detail = details[code] + (code === "unknown_parameter" ? names.join(", ") : "");
+  return { type: "about:blank", title, status, detail, code };
 }
 
 const parameter = (name: string) => ({ $ref: `#/components/parameters/${name}` });
@@ -106,15 +111,18 @@ export function describePush({
       200: { description: "Taken, and sent to that many sessions", content: receiptContent(2) },
       202: { description: "Taken, and nobody was there to get it", content: receiptContent(0) },
       ...describeProblems(
-        ...badQuery,
-        ...(toAll ? [] : (["missing_address"] as const)),
-        ...(inBody
-          ? (["empty_message", "malformed_body", "unsupported_media_type"] as const)
-          : (["missing_parameter"] as const)),
-        "too_large",
-        "internal",
-        "shutting_down",
-        "unavailable",
+        [
+          ...badQuery,
+          ...(toAll ? [] : (["missing_address"] as const)),
+          ...(inBody
+            ? (["empty_message", "malformed_body", "unsupported_media_type"] as const)
+            : (["missing_parameter"] as const)),
+          "too_large",
+          "internal",
+          "shutting_down",
+          "unavailable",
+        ],
+        names,
       ),
       ...(!inBody && {
         431: { description: "Request line and headers take more than 256 KiB; without a body" },
@@ -171,11 +179,11 @@ export function describeApi(version: string) {
         },
       },
       responses: {
-        InvalidQuery: theOnly(describeProblems(...badQuery)),
-        UpgradeRequired: theOnly(describeProblems("upgrade_required")),
-        NoNewSession: theOnly(describeProblems("too_many_sessions", "shutting_down")),
-        MethodNotAllowed: theOnly(describeProblems("method_not_allowed")),
-        NotFound: theOnly(describeProblems("not_found")),
+        InvalidQuery: theOnly(describeProblems(badQuery, ["userid", "compid"])),
+        UpgradeRequired: theOnly(describeProblems(["upgrade_required"])),
+        NoNewSession: theOnly(describeProblems(["too_many_sessions", "shutting_down"])),
+        MethodNotAllowed: theOnly(describeProblems(["method_not_allowed"])),
+        NotFound: theOnly(describeProblems(["not_found"])),
       },
       schemas: {
         Receipt: {

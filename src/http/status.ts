@@ -36,7 +36,7 @@ export function statusRoutes({ hub, metrics }: { hub: Hub; metrics: Metrics }) {
               description: "They can",
               content: { "application/json": { example: { status: "ready" } } },
             },
-            ...describeProblems("shutting_down"),
+            ...describeProblems(["shutting_down"]),
           },
         },
       },

@@ -118,8 +118,8 @@ export function openWebSockets({ hub, logger, createSessionId, maxMessage, maxQu
     drain({ data: session }) {
       session.drained();
     },
-    close({ data: session }, code) {
-      hub.detach(session, toSessionEnd(session, code), code);
+    close({ data: session }, code, reason) {
+      hub.detach(session, toSessionEnd(session, code, reason), code);
     },
   };
   return { routes, websocket, createOutlet };
@@ -137,10 +137,11 @@ export function openWebSockets({ hub, logger, createSessionId, maxMessage, maxQu
   }
 }
 
-/** 1006 is what a side sees that got no close frame: RFC 6455 section 7.4.1. */
-function toSessionEnd(session: WebSocketSession, code: number): SessionEnd {
+/** 1006 is what a side sees that got no close frame (RFC 6455 section 7.4.1); a reason beside it is Bun's, for its own close. */
+function toSessionEnd(session: WebSocketSession, code: number, reason: string): SessionEnd {
   if (session.state === "lost") return "unresponsive";
-  return code === 1006 ? "dropped" : "closed";
+  if (code !== 1006) return "closed";
+  return reason === "" ? "dropped" : "violation";
 }
 
 const description = {

@@ -30,6 +30,7 @@ export async function startProcess(
     stdout: "pipe",
     stderr: "pipe",
   });
+  const errors = child.stderr.text();
   const log: LogLine[] = [];
   const listening = Promise.withResolvers<string>();
   void (async () => {
@@ -38,7 +39,7 @@ export async function startProcess(
       log.push(entry);
       if (entry.msg === "listening") listening.resolve(String(entry["url"]));
     }
-    listening.reject(new Error(`${command[0]} ended before it listened: ${await child.stderr.text()}`));
+    listening.reject(new Error(`${command[0]} ended before it listened: ${await errors}`));
   })().catch(listening.reject);
   const url = await listening.promise;
   return {
@@ -52,9 +53,12 @@ export async function startProcess(
       child.kill("SIGTERM");
       await child.exited;
     },
+    /** A server that listens has nothing to say but its log: whatever else it printed is a defect. */
     async [Symbol.asyncDispose]() {
       child.kill("SIGKILL");
       await child.exited;
+      const printed = await errors;
+      if (printed !== "") throw new Error(`the server printed: ${printed}`);
     },
   };
 }

@@ -1,0 +1,269 @@
+/**
+ * The document of the API, held against the server that it describes: what is in it is right, and what the server does is in it.
+ */
+import { Validator } from "@seriousme/openapi-schema-validator";
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import type { OpenAPIV3 } from "openapi-types";
+import { type Problem, toProblem, toReceipt } from "../support/calls.ts";
+import { connect } from "../support/client.ts";
+import { exchange } from "../support/raw.ts";
+import { toHandshake } from "../support/frames.ts";
+import { type Refusal, refusals, send } from "../support/refusals.ts";
+import { startServer, type TestServer } from "../support/server.ts";
+
+let server: TestServer;
+let document: OpenAPIV3.Document;
+
+beforeAll(async () => {
+  server = await startServer({ "max-message": "1KiB" });
+  document = await readDocument(server);
+});
+
+afterAll(async () => {
+  await server[Symbol.asyncDispose]();
+});
+
+/** The document with a copy of what it refers to in the place of every reference. */
+async function readDocument({ url }: TestServer): Promise<OpenAPIV3.Document> {
+  const validator = new Validator();
+  const validity = await validator.validate(JSON.parse(await (await fetch(`${url}/swagger/json`)).text()));
+  expect(validity).toEqual({ valid: true });
+  // It is a valid document, as was found just above.
+  return validator.resolveRefs() as unknown as OpenAPIV3.Document;
+}
+
+const methods = ["get", "post", "put", "delete", "patch"] as const;
+
+interface Operation extends OpenAPIV3.OperationObject {
+  readonly method: string;
+  readonly path: string;
+}
+
+function operations(): Operation[] {
+  return Object.entries(document.paths).flatMap(([path, item]) =>
+    methods.flatMap((method) => {
+      const operation = item?.[method];
+      return operation === undefined ? [] : [{ ...operation, method: method.toUpperCase(), path }];
+    }),
+  );
+}
+
+function operationOf({ method, target }: Pick<Refusal, "method" | "target">): Operation | undefined {
+  const [path] = target.split("?");
+  return operations().find((operation) => operation.method === method && operation.path === path);
+}
+
+// References are resolved: what could be one in the types is none here.
+const responsesOf = (operation: Operation) =>
+  Object.entries(operation.responses) as [string, OpenAPIV3.ResponseObject][];
+
+/** The problems that a response has as examples, by code. */
+function examplesOf(response: OpenAPIV3.ResponseObject | undefined): Record<string, Problem> {
+  const examples = response?.content?.["application/problem+json"]?.examples ?? {};
+  return Object.fromEntries(
+    Object.entries(examples).map(([code, example]) => [code, "value" in example ? example.value : undefined]),
+  );
+}
+
+function allResponses(): [string, OpenAPIV3.ResponseObject][] {
+  // As above: resolved.
+  const shared = Object.entries(document.components?.responses ?? {}) as [string, OpenAPIV3.ResponseObject][];
+  return [...operations().flatMap(responsesOf), ...shared];
+}
+
+describe("the document", () => {
+  test("is valid by the schema of the OpenAPI version that it names", async () => {
+    const specification = JSON.parse(await (await fetch(`${server.url}/swagger/json`)).text());
+    const validator = new Validator();
+
+    expect(await validator.validate(specification)).toEqual({ valid: true });
+    expect(specification.openapi).toStartWith(validator.version);
+  });
+
+  test("has every call of the API, and no other", () => {
+    expect(
+      operations()
+        .map(({ method, path }) => `${method} ${path}`)
+        .toSorted(),
+    ).toEqual([
+      "GET /healthz",
+      "GET /metrics",
+      "GET /push",
+      "GET /pushtoall",
+      "GET /readyz",
+      "GET /ws",
+      "POST /push",
+      "POST /pushtoall",
+    ]);
+  });
+
+  test("has the methods of each path that the server itself names for it", async () => {
+    for (const path of Object.keys(document.paths)) {
+      const answer = await fetch(server.url + path, { method: "OPTIONS" });
+
+      const named = answer.headers.get("allow")?.split(", ") ?? [];
+      expect({ path, methods: named.filter((method) => !["HEAD", "OPTIONS"].includes(method)) }).toEqual({
+        path,
+        methods: operations()
+          .filter((operation) => operation.path === path)
+          .map(({ method }) => method),
+      });
+    }
+  });
+
+  test("names every operation once, and says what it does and for whom", () => {
+    const known = new Set(document.tags?.map(({ name }) => name));
+
+    expect(new Set(operations().map(({ operationId }) => operationId)).size).toBe(operations().length);
+    for (const { summary, tags = [] } of operations()) {
+      expect(summary).toMatch(/^[A-Z].{10,}$/);
+      expect(tags.filter((tag) => known.has(tag))).toHaveLength(1);
+    }
+  });
+
+  test("has exactly the parameters that a call takes", async () => {
+    for (const { method, path, parameters = [] } of operations()) {
+      const documented = parameters.map((parameter) => ("name" in parameter ? parameter.name : ""));
+      const answer = await fetch(`${server.url}${path}?unknown=1`, { method });
+      if (documented.length === 0) continue;
+
+      const { detail } = await toProblem(answer);
+      expect({ method, path, parameters: detail.split("expected ")[1] }).toEqual({
+        method,
+        path,
+        parameters: documented.join(", "),
+      });
+    }
+  });
+
+  test("gives every parameter a description, an example and the limits that hold", () => {
+    const limits = Object.entries(document.components?.parameters ?? {}).map(([name, parameter]) => {
+      if (!("name" in parameter) || parameter.schema === undefined || "$ref" in parameter.schema)
+        return [name];
+      expect(parameter.description).toBeString();
+      expect(parameter.example).toBeString();
+      return [name, parameter.schema.minLength, parameter.schema.maxLength];
+    });
+
+    expect(limits).toEqual([
+      ["userid", 1, 128],
+      ["compid", 1, 128],
+      ["message", 1, undefined],
+      ["event", 1, 64],
+    ]);
+  });
+
+  test("says of every answer what it means", () => {
+    for (const [, { description }] of allResponses()) expect(description).toMatch(/^.{5,}$/);
+  });
+
+  test("has an example of every error", () => {
+    const shown = new Set(allResponses().flatMap(([, response]) => Object.keys(examplesOf(response))));
+
+    const problem = document.components?.schemas?.["Problem"];
+    const codes = problem && "properties" in problem ? problem.properties?.["code"] : undefined;
+    expect([...shown].toSorted()).toEqual((codes && "enum" in codes ? codes.enum : [])?.toSorted() ?? []);
+  });
+
+  test("has examples of errors that are consistent with the place where they stand", () => {
+    for (const operation of operations())
+      for (const [status, response] of responsesOf(operation))
+        for (const [code, example] of Object.entries(examplesOf(response)))
+          expect(example).toEqual({
+            type: "about:blank",
+            title: expect.any(String),
+            status: Number(status),
+            detail: expect.any(String),
+            code,
+          });
+  });
+});
+
+describe.each(refusals.map((refusal) => [refusal.what, refusal] as const))(
+  "the refusal of %s",
+  (_, refusal) => {
+    test("is in the document, under its status and its code, with its title", async () => {
+      const { title } = await toProblem(await send(server, refusal));
+
+      // What is no operation has no place among them: its answer is one of those that all paths share.
+      const operation = operationOf(refusal);
+      const place =
+        operation === undefined
+          ? allResponses().find(([, response]) => refusal.code in examplesOf(response))?.[1]
+          : responsesOf(operation).find(([status]) => status === `${refusal.status}`)?.[1];
+      expect(examplesOf(place)[refusal.code]).toMatchObject({ status: refusal.status, title });
+    });
+  },
+);
+
+describe("the answer", () => {
+  test.each([
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/ws?userid=1",
+    "/push?userid=1&message=m",
+    "/pushtoall?message=m",
+  ])("to GET %s is in the document", async (target) => {
+    const { status } = await fetch(server.url + target);
+
+    expect(isDocumented(status, "GET", target)).toBe(true);
+  });
+
+  test.each(["GET", "POST"])("to a %s that reached somebody is in the document", async (method) => {
+    await using client = await connect(server, "userid=1");
+    const target = method === "GET" ? "/push?userid=1&message=m" : "/push?userid=1";
+
+    const { status } = await fetch(server.url + target, { method, ...(method === "POST" && { body: "m" }) });
+
+    expect(await client.next()).toBe("m");
+    expect(isDocumented(status, method, target)).toBe(true);
+  });
+
+  test("to a handshake is in the document", async () => {
+    const { status } = await exchange(server, toHandshake("userid=1"));
+
+    expect(isDocumented(status, "GET", "/ws")).toBe(true);
+  });
+
+  test("to a session too many is in the document, with its Retry-After", async () => {
+    await using full = await startServer({ "max-sessions": "1" });
+    await using only = await connect(full);
+
+    const { status } = await fetch(`${full.url}/ws`);
+
+    expect(only.socket.readyState).toBe(WebSocket.OPEN);
+    expect(Object.keys(responseOf(status, "GET", "/ws")?.headers ?? {})).toEqual(["Retry-After"]);
+  });
+
+  // Bun itself gives this one, before the request is the server's.
+  test.each(["/push?userid=1&message=", "/pushtoall?message=", "/ws?userid="])(
+    "to GET %s with 300 KB is in the document",
+    async (target) => {
+      const { status } = await exchange(
+        server,
+        `GET ${target}${"x".repeat(300_000)} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n`,
+      );
+
+      expect(status).toBe(431);
+      expect(isDocumented(status, "GET", target)).toBe(true);
+    },
+  );
+
+  test("to a push has the form that the document gives it", async () => {
+    const receipt = await toReceipt(await fetch(`${server.url}/push?userid=1&message=m`));
+
+    const schema = document.components?.schemas?.["Receipt"];
+    expect(Object.keys(receipt)).toEqual(schema && "required" in schema ? (schema.required ?? []) : []);
+    expect(receipt).toEqual({ id: expect.any(String), sessions: expect.any(Number) });
+  });
+});
+
+function isDocumented(status: number, method: string, target: string): boolean {
+  return responseOf(status, method, target) !== undefined;
+}
+
+function responseOf(status: number, method: string, target: string): OpenAPIV3.ResponseObject | undefined {
+  const operation = operationOf({ method, target });
+  return operation && responsesOf(operation).find(([known]) => known === `${status}`)?.[1];
+}

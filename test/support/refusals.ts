@@ -1,0 +1,181 @@
+/**
+ * Requests that the server refuses, each with the answer that it must get. The suites on errors and on the document
+ * of the API walk through the one list.
+ *
+ * They are meant for a server with `--max-message 1KiB`.
+ */
+export interface Refusal {
+  /** As it reads in the name of a test. */
+  readonly what: string;
+  readonly method: string;
+  /** The path and the query. */
+  readonly target: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string | Uint8Array<ArrayBuffer>;
+  readonly status: number;
+  readonly code: string;
+  /** What `detail` must name: the thing, and the limit or what was expected. */
+  readonly names: readonly string[];
+}
+
+type Short = readonly [
+  what: string,
+  request: string,
+  code: string,
+  names: readonly string[],
+  more?: Pick<Refusal, "headers" | "body">,
+];
+
+const long = (character: string, times: number) => encodeURIComponent(character.repeat(times));
+
+const badRequests: readonly Short[] = [
+  ["an unknown parameter", "GET /push?userid=1&comp=x&message=m", "unknown_parameter", ['"comp"', "compid"]],
+  ["a name in capitals", "GET /push?UserID=1&message=m", "unknown_parameter", ['"UserID"', "userid"]],
+  ["a name with a space", "GET /push?userid%20=1&message=m", "unknown_parameter", ['"userid "', "userid"]],
+  ["an array's brackets", "GET /push?userid[]=1&message=m", "unknown_parameter", ['"userid[]"', "userid"]],
+  ["a name of nothing", "GET /push?=1&userid=1&message=m", "unknown_parameter", ['""', "userid"]],
+  [
+    "a name from every object",
+    "GET /push?userid=1&__proto__=1&message=m",
+    "unknown_parameter",
+    ['"__proto__"'],
+  ],
+  ["an address to all", "GET /pushtoall?userid=1&message=m", "unknown_parameter", ['"userid"', "message"]],
+  ["message for a body", "POST /push?userid=1&message=m", "unknown_parameter", ['"message"'], { body: "b" }],
+  [
+    "message for a body to all",
+    "POST /pushtoall?message=m",
+    "unknown_parameter",
+    ['"message"'],
+    { body: "b" },
+  ],
+  ["an event of a session", "GET /ws?userid=1&event=e", "unknown_parameter", ['"event"', "userid, compid"]],
+  ["a repeated userid", "GET /push?userid=1&userid=2&message=m", "repeated_parameter", ["userid", "once"]],
+  ["a repeat that is alike", "GET /push?userid=1&userid=1&message=m", "repeated_parameter", ["userid"]],
+  ["a repeat in other letters", "GET /push?userid=1&%75serid=2&message=m", "repeated_parameter", ["userid"]],
+  ["a repeated message", "GET /push?userid=1&message=m&message=n", "repeated_parameter", ["message"]],
+  ["a repeated compid of a session", "GET /ws?compid=1&compid=2", "repeated_parameter", ["compid"]],
+  ["an empty userid", "GET /push?userid=&message=m", "empty_parameter", ["userid", "1 byte"]],
+  ["a userid without a value", "GET /push?userid&message=m", "empty_parameter", ["userid", "1 byte"]],
+  ["an empty compid", "POST /push?userid=1&compid=", "empty_parameter", ["compid"], { body: "b" }],
+  ["an empty message", "GET /push?userid=1&message=", "empty_parameter", ["message", "1 byte"]],
+  ["an empty event", "GET /pushtoall?event=&message=m", "empty_parameter", ["event"]],
+  ["an empty userid of a session", "GET /ws?userid=", "empty_parameter", ["userid"]],
+  [
+    "a long userid",
+    `GET /push?userid=${long("x", 129)}&message=m`,
+    "invalid_parameter",
+    ["userid", "129", "128"],
+  ],
+  [
+    "a long userid in UTF-8",
+    `GET /push?userid=${long("é", 65)}&message=m`,
+    "invalid_parameter",
+    ["130", "128"],
+  ],
+  [
+    "a long compid",
+    `POST /push?compid=${long("x", 500)}`,
+    "invalid_parameter",
+    ["compid", "500"],
+    { body: "b" },
+  ],
+  [
+    "a long event",
+    `GET /pushtoall?event=${long("x", 65)}&message=m`,
+    "invalid_parameter",
+    ["event", "65", "64"],
+  ],
+  [
+    "a long userid of a session",
+    `GET /ws?userid=${long("x", 129)}`,
+    "invalid_parameter",
+    ["userid", "129", "128"],
+  ],
+  [
+    "a line break in an id",
+    "GET /push?userid=a%0d%0ab&message=m",
+    "invalid_parameter",
+    ["userid", "control"],
+  ],
+  ["a NUL in an id", "GET /push?compid=%00&message=m", "invalid_parameter", ["compid", "control"]],
+  ["DEL in an id", "GET /push?userid=a%7f&message=m", "invalid_parameter", ["userid", "control"]],
+  ["C1 in an id", "GET /push?userid=%c2%9b31m&message=m", "invalid_parameter", ["userid", "control"]],
+  [
+    "an escape in an event",
+    "GET /pushtoall?event=%1b[31m&message=m",
+    "invalid_parameter",
+    ["event", "control"],
+  ],
+  ["a tab in a session's id", "GET /ws?compid=a%09b", "invalid_parameter", ["compid", "control"]],
+  ["%zz", "GET /push?userid=%zz&message=m", "invalid_parameter", ["userid", "percent"]],
+  [
+    "a percent sign at the end",
+    "GET /push?userid=1&message=100%",
+    "invalid_parameter",
+    ["message", "percent"],
+  ],
+  ["half of an escape", "GET /push?userid=1&message=%4", "invalid_parameter", ["message", "percent"]],
+  ["a byte that UTF-8 has not", "GET /push?userid=%ff&message=m", "invalid_parameter", ["userid", "UTF-8"]],
+  ["an overlong form", "GET /push?userid=1&message=%c0%80", "invalid_parameter", ["message", "UTF-8"]],
+  ["a lone surrogate", "GET /pushtoall?message=%ed%a0%80", "invalid_parameter", ["message", "UTF-8"]],
+  ["a name badly encoded", "GET /push?user%zz=1&message=m", "invalid_parameter", ["name", "percent"]],
+  ["%ff in a session's id", "GET /ws?userid=%ff", "invalid_parameter", ["userid", "UTF-8"]],
+  ["no message", "GET /push?userid=1", "missing_parameter", ["message"]],
+  ["no message to all", "GET /pushtoall", "missing_parameter", ["message"]],
+  ["no address", "GET /push?message=m", "missing_address", ["userid", "compid", "/pushtoall"]],
+  ["no address and an event", "GET /push?event=e&message=m", "missing_address", ["userid", "/pushtoall"]],
+  ["no address for a body", "POST /push", "missing_address", ["userid", "/pushtoall"], { body: "b" }],
+  ["an empty body", "POST /push?userid=1", "empty_message", ["empty", "1 byte"], { body: "" }],
+  ["an empty body to all", "POST /pushtoall", "empty_message", ["empty", "1 byte"], { body: "" }],
+  [
+    "a body that is not UTF-8",
+    "POST /push?userid=1",
+    "malformed_body",
+    ["UTF-8", "application/octet-stream"],
+    { body: Uint8Array.of(0xff), headers: { "Content-Type": "text/plain" } },
+  ],
+];
+
+const others: readonly (readonly [status: number, ...Short])[] = [
+  [404, "a path that is not there", "GET /pish?userid=1", "not_found", ['"/pish"', "/swagger"]],
+  [404, "a path in capitals", "GET /PUSH?userid=1&message=m", "not_found", ['"/PUSH"']],
+  [404, "a path below another", "GET /push/1", "not_found", ['"/push/1"']],
+  [404, "a method of a path that is not there", "DELETE /nothing", "not_found", ['"/nothing"']],
+  [405, "a wrong method", "PUT /push?userid=1", "method_not_allowed", ["PUT", "GET, POST"], { body: "b" }],
+  [405, "a POST to a GET", "POST /ws", "method_not_allowed", ["POST", "GET"], { body: "b" }],
+  [413, "a large message", `GET /push?userid=1&message=${long("x", 1025)}`, "too_large", ["1025", "1024"]],
+  [413, "a large body", "POST /pushtoall", "too_large", ["1025", "1024"], { body: "x".repeat(1025) }],
+  [
+    415,
+    "a body of a strange type",
+    "POST /push?userid=1",
+    "unsupported_media_type",
+    ['"image/png"', "application/octet-stream"],
+    { body: "b", headers: { "Content-Type": "image/png" } },
+  ],
+  [426, "a session without a handshake", "GET /ws?userid=1", "upgrade_required", ["WebSocket", "handshake"]],
+];
+
+export const refusals: readonly Refusal[] = [
+  ...badRequests.map((row) => toRefusal(400, row)),
+  ...others.map(([status, ...row]) => toRefusal(status, row)),
+];
+
+function toRefusal(status: number, [what, request, code, names, more]: Short): Refusal {
+  const [method = "", target = ""] = request.split(" ");
+  return { what, method, target, status, code, names, ...more };
+}
+
+/** Makes the request. */
+export function send(
+  { url }: { readonly url: string },
+  { method, target, headers, body }: Refusal,
+): Promise<Response> {
+  return fetch(url + target, {
+    method,
+    redirect: "manual",
+    ...(headers !== undefined && { headers }),
+    ...(body !== undefined && { body }),
+  });
+}
