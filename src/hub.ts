@@ -63,32 +63,22 @@ export class Hub {
   }
 
   /**
-   * Takes a message and delivers it.
+   * Takes a message and delivers it; gives the receipt at once where the journal does.
    *
    * @throws PushError `shutting_down` or `unavailable`, and then it was not taken
    */
-  async publish(draft: Draft): Promise<Receipt> {
+  publish(draft: Draft): Receipt | Promise<Receipt> {
     this.#refuseWhileDraining();
-    const { journal, metrics, logger } = this.#parts;
     this.#publishing++;
-    try {
-      const [offset = 0] = await journal.append([draft]);
-      const sessions = this.#delivered.get(offset) ?? 0;
-      this.#delivered.delete(offset);
-      const id = toMessageId(journal.epoch, offset);
-      metrics.messages++;
-      if (logger.showsActivity)
-        logger.activity("push", {
-          ...fromTopic(draft.topic),
-          id,
-          event: draft.event,
-          bytes: sizeOf(draft.body),
-          sessions,
-        });
-      return { id, sessions };
-    } finally {
-      if (--this.#publishing === 0) this.#delivered.clear();
-    }
+    const offsets = this.#parts.journal.append([draft]);
+    if (!(offsets instanceof Promise)) return this.#toReceipt(draft, offsets);
+    return offsets.then(
+      (taken) => this.#toReceipt(draft, taken),
+      (error: unknown) => {
+        this.#publishing--;
+        throw error;
+      },
+    );
   }
 
   /**
@@ -151,6 +141,21 @@ export class Hub {
       session.close(closeCodes.restart, "the server restarts");
       if (++closed % batch === 0) await wait(drainPauseMs);
     }
+  }
+
+  #toReceipt(draft: Draft, [offset = 0]: readonly Offset[]): Receipt {
+    const { journal, metrics, logger } = this.#parts;
+    const sessions = this.#delivered.get(offset) ?? 0;
+    this.#delivered.delete(offset);
+    // What came by another node in the meantime nobody here waits for.
+    if (--this.#publishing === 0 && this.#delivered.size > 0) this.#delivered.clear();
+    const id = toMessageId(journal.epoch, offset);
+    metrics.messages++;
+    if (logger.showsActivity) {
+      const { topic, event, body } = draft;
+      logger.activity("push", { ...fromTopic(topic), id, event, bytes: sizeOf(body), sessions });
+    }
+    return { id, sessions };
   }
 
   #deliver(message: Message): void {

@@ -27,9 +27,10 @@ export interface Journal {
 
   /**
    * Resolves when the messages are as safe as this journal makes them, with their offsets: consecutive, in the order given.
-   * Rejects with `unavailable`, and then none was taken.
+   * Rejects with `unavailable`, and then none was taken. A journal that makes them no safer than they are at once gives
+   * the offsets at once: each promise on the way costs a push as much as its place in the journal.
    */
-  append(drafts: readonly Draft[]): Promise<readonly Offset[]>;
+  append(drafts: readonly Draft[]): readonly Offset[] | Promise<readonly Offset[]>;
 
   /**
    * Hands over every message of the log from now on, once, in order, those appended elsewhere too. There is one listener;

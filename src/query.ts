@@ -85,15 +85,15 @@ function decode(encoded: string, what: string): string {
   }
 }
 
+/** Control characters; and U+FFFD, which Bun makes of raw bytes that are not UTF-8, so that different names would become one. */
+const forbidden = /[\p{Cc}\ufffd]/u;
+
 function checkName(name: string, value: string, limit: number): void {
-  // Bun makes U+FFFD of raw bytes that are not UTF-8: different names would become one.
-  if (value.includes("\ufffd"))
+  if (forbidden.test(value))
     throw new PushError(
       "invalid_parameter",
-      `parameter ${name} has bytes that are not UTF-8, or U+FFFD, expected neither`,
+      `parameter ${name} has ${value.includes("\ufffd") ? "bytes that are not UTF-8, or U+FFFD" : "a control character"}, expected none`,
     );
-  if (/\p{Cc}/u.test(value))
-    throw new PushError("invalid_parameter", `parameter ${name} has a control character, expected none`);
   if (value.length * 3 <= limit) return;
   const size = Buffer.byteLength(value);
   if (size > limit)

@@ -4,7 +4,7 @@
 import { Elysia } from "elysia";
 import { type Address, toTopic, topicOfAll } from "../address.ts";
 import { PushError, quote } from "../errors.ts";
-import type { Hub } from "../hub.ts";
+import type { Hub, Receipt } from "../hub.ts";
 import { type Body, checkBody } from "../message.ts";
 import type { Metrics } from "../metrics.ts";
 import { readQuery } from "../query.ts";
@@ -24,13 +24,8 @@ export function pushRoutes({ hub, metrics, maxMessage }: PushRoutesParts) {
       ({ request }) => {
         const began = performance.now();
         refuseHead(request);
-        const { message, event, ...address } = readQuery(request.url, [
-          "userid",
-          "compid",
-          "message",
-          "event",
-        ]);
-        return publish(toPushTopic(address), requireMessage(message), event, began);
+        const query = readQuery(request.url, ["userid", "compid", "message", "event"]);
+        return publish(toPushTopic(query), requireMessage(query.message), query.event, began);
       },
       { detail: describePush({ form: "query", toAll: false }) },
     )
@@ -38,9 +33,9 @@ export function pushRoutes({ hub, metrics, maxMessage }: PushRoutesParts) {
       "/push",
       async ({ request }) => {
         const began = performance.now();
-        const { event, ...address } = readQuery(request.url, ["userid", "compid", "event"]);
-        const topic = toPushTopic(address);
-        return publish(topic, await readBody(request, maxMessage), event, began);
+        const query = readQuery(request.url, ["userid", "compid", "event"]);
+        const topic = toPushTopic(query);
+        return publish(topic, await readBody(request, maxMessage), query.event, began);
       },
       { parse: "none", detail: describePush({ form: "body", toAll: false }) },
     )
@@ -64,23 +59,28 @@ export function pushRoutes({ hub, metrics, maxMessage }: PushRoutesParts) {
       { parse: "none", detail: describePush({ form: "body", toAll: true }) },
     );
 
-  async function publish(
+  function publish(
     topic: string,
     body: Body,
     event: string | undefined,
     began: number,
-  ): Promise<Response> {
+  ): Response | Promise<Response> {
     checkBody(body, maxMessage);
-    const { id, sessions } = await hub.publish(
-      event === undefined ? { topic, body } : { topic, body, event },
-    );
+    const receipt = hub.publish(event === undefined ? { topic, body } : { topic, body, event });
+    return receipt instanceof Promise
+      ? receipt.then((given) => answer(given, began))
+      : answer(receipt, began);
+  }
+
+  function answer({ id, sessions }: Receipt, began: number): Response {
     metrics.pushed((performance.now() - began) / 1000);
     // An id is letters, digits and a hyphen: nothing to escape.
     return new Response(`{"id":"${id}","sessions":${sessions}}`, sessions > 0 ? delivered : kept);
   }
 }
 
-const headers = { "Content-Type": "application/json", "Cache-Control": "no-store" };
+// An instance is copied; an object would be read and checked name by name, at every push.
+const headers = new Headers({ "Content-Type": "application/json", "Cache-Control": "no-store" });
 const delivered = { status: 200, headers };
 const kept = { status: 202, headers };
 

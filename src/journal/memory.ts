@@ -1,18 +1,25 @@
 /**
  * The journal in memory: survives a client's reconnect, not the end of the process.
  *
- * The messages are in a ring that doubles while it must and never moves one of them when old ones go: the
- * message at `offset` is in slot `offset % capacity`. Trimming looks at the oldest only, so it costs the same however
- * much is kept. Bodies are held as they came; every message is reckoned at its body and `overheadBytes`.
+ * A hundred thousand messages as objects would be half a million cells that the garbage collector walks again and again,
+ * which costs a push more than all the rest of the journal. So they are kept as bytes:
+ *
+ *   slabs   [ topic event body │ topic event body │ …        ] [ … ] [ … ]     a message never straddles two
+ *   slots   where each one is, how long its parts are, and when it came: the message at `offset` is in slot
+ *           `offset % capacity` of a few typed arrays, which double while they must
+ *
+ * Trimming looks at the oldest only, so it costs the same however much is kept, and a slab goes when its last
+ * message has gone. Every message is reckoned at its body and `overheadBytes`; beyond that, memory holds one slab or so.
  */
 import { createEpoch, HorizonPassed, type Journal, type Retention } from "../journal.ts";
 import { type Draft, type Message, type Offset, sizeOf } from "../message.ts";
 
-/** What a message takes beside its body: its object, its slot, and its topic's and event's names. */
+/** What a message is reckoned at beside its body: its slot, and its topic's and event's names. */
 export const overheadBytes = 256;
 
 const firstCapacity = 1024;
 const pageMessages = 256;
+const slabBytes = 1024 * 1024;
 
 export interface MemoryJournalOptions {
   readonly retention: Retention;
@@ -24,13 +31,51 @@ export function openMemoryJournal({ retention, now = steadyNow }: MemoryJournalO
   return new MemoryJournal(retention, now);
 }
 
+interface Slab {
+  readonly bytes: Buffer;
+  used: number;
+  /** The newest message in it. */
+  last: Offset;
+}
+
+/** The slots: one array for each thing that is known of a message. */
+class Slots {
+  readonly time: Float64Array;
+  /** The number of the slab since the first one ever, and where in it the message begins. */
+  readonly slab: Float64Array;
+  readonly start: Uint32Array;
+  readonly topicBytes: Uint16Array;
+  readonly eventBytes: Uint8Array;
+  readonly bodyBytes: Uint32Array;
+  readonly isText: Uint8Array;
+
+  constructor(readonly capacity: number) {
+    this.time = new Float64Array(capacity);
+    this.slab = new Float64Array(capacity);
+    this.start = new Uint32Array(capacity);
+    this.topicBytes = new Uint16Array(capacity);
+    this.eventBytes = new Uint8Array(capacity);
+    this.bodyBytes = new Uint32Array(capacity);
+    this.isText = new Uint8Array(capacity);
+  }
+
+  copy(from: Slots, offset: Offset): void {
+    const [to, of] = [offset % this.capacity, offset % from.capacity];
+    for (const name of ["time", "slab", "start", "topicBytes", "eventBytes", "bodyBytes", "isText"] as const)
+      this[name][to] = from[name][of] ?? 0;
+  }
+}
+
 class MemoryJournal implements Journal {
   readonly epoch = createEpoch();
   head: Offset = 0;
   /** The offset of the newest message that is no longer kept: everything after it is. */
   #horizon: Offset = 0;
   #bytes = 0;
-  #ring: (Message | undefined)[] = Array.from({ length: firstCapacity });
+  #slots = new Slots(firstCapacity);
+  #slabs: Slab[] = [];
+  /** How many slabs have gone: the number of the first one that is left. */
+  #slabsGone = 0;
   #listener: (messages: readonly Message[]) => void = () => {};
 
   constructor(
@@ -43,11 +88,14 @@ class MemoryJournal implements Journal {
     return { count: this.head - this.#horizon, bytes: this.#bytes };
   }
 
-  async append(drafts: readonly Draft[]): Promise<readonly Offset[]> {
+  append(drafts: readonly Draft[]): readonly Offset[] {
     const time = this.now();
-    const messages = drafts.map((draft): Message => ({ ...draft, offset: ++this.head, time }));
+    const messages = drafts.map(({ topic, body, event }): Message => {
+      const offset = ++this.head;
+      return event === undefined ? { topic, body, offset, time } : { topic, body, event, offset, time };
+    });
     for (const message of messages) this.#keep(message);
-    this.#trim();
+    this.#trim(time);
     this.#listener(messages);
     return messages.map((message) => message.offset);
   }
@@ -64,14 +112,16 @@ class MemoryJournal implements Journal {
 
   async close(): Promise<void> {
     this.#listener = () => {};
+    this.#slabs = [];
+    this.#horizon = this.head;
+    this.#bytes = 0;
   }
 
   *#pages(offset: Offset, topics: ReadonlySet<string>): Generator<readonly Message[]> {
     let page: Message[] = [];
     for (let next = offset + 1; next <= this.head; next++) {
-      const message = this.#ring[next % this.#ring.length];
-      if (next <= this.#horizon || message === undefined) throw new HorizonPassed(`offset ${next} is gone`);
-      if (!topics.has(message.topic)) continue;
+      const message = this.#read(next, topics);
+      if (message === undefined) continue;
       page.push(message);
       if (page.length < pageMessages) continue;
       yield page;
@@ -81,37 +131,90 @@ class MemoryJournal implements Journal {
   }
 
   #keep(message: Message): void {
-    const capacity = this.#ring.length;
-    if (message.offset - this.#horizon > capacity) this.#grow(capacity * 2);
-    this.#ring[message.offset % this.#ring.length] = message;
-    this.#bytes += costOf(message);
+    if (message.offset - this.#horizon > this.#slots.capacity) this.#grow();
+    const { topic, body, event = "", offset, time } = message;
+    const slab = this.#slabFor(message);
+    const { bytes, used: start } = slab;
+    const afterTopic = start + bytes.write(topic, start);
+    const afterEvent = event === "" ? afterTopic : afterTopic + bytes.write(event, afterTopic);
+    if (typeof body === "string") slab.used = afterEvent + bytes.write(body, afterEvent);
+    else {
+      bytes.set(body, afterEvent);
+      slab.used = afterEvent + body.length;
+    }
+    slab.last = offset;
+
+    const slots = this.#slots;
+    const slot = offset % slots.capacity;
+    slots.time[slot] = time;
+    slots.slab[slot] = this.#slabsGone + this.#slabs.length - 1;
+    slots.start[slot] = start;
+    slots.topicBytes[slot] = afterTopic - start;
+    slots.eventBytes[slot] = afterEvent - afterTopic;
+    slots.bodyBytes[slot] = slab.used - afterEvent;
+    slots.isText[slot] = typeof body === "string" ? 1 : 0;
+    this.#bytes += overheadBytes + slab.used - afterEvent;
   }
 
-  #grow(capacity: number): void {
-    const ring: (Message | undefined)[] = Array.from({ length: capacity });
-    for (const message of this.#ring) if (message !== undefined) ring[message.offset % capacity] = message;
-    this.#ring = ring;
+  /** The newest slab when the message fits into it, else a new one. */
+  #slabFor({ topic, event = "", body }: Message): Slab {
+    const newest = this.#slabs.at(-1);
+    const room = newest === undefined ? 0 : newest.bytes.length - newest.used;
+    // A UTF-16 unit is at most three bytes of UTF-8, so mostly nothing needs to be counted.
+    if (newest !== undefined && 3 * (topic.length + event.length + body.length) <= room) return newest;
+    const size = sizeOf(topic) + sizeOf(event) + sizeOf(body);
+    if (newest !== undefined && size <= room) return newest;
+    const slab = { bytes: Buffer.allocUnsafeSlow(Math.max(slabBytes, size)), used: 0, last: 0 };
+    this.#slabs.push(slab);
+    return slab;
   }
 
-  #trim(): void {
+  /** The message at this offset if it is for one of the topics. */
+  #read(offset: Offset, topics: ReadonlySet<string>): Message | undefined {
+    const slots = this.#slots;
+    const slot = offset % slots.capacity;
+    const slab = this.#slabs[(slots.slab[slot] ?? 0) - this.#slabsGone];
+    if (offset <= this.#horizon || slab === undefined) throw new HorizonPassed(`offset ${offset} is gone`);
+    const { bytes } = slab;
+    const start = slots.start[slot] ?? 0;
+    const afterTopic = start + (slots.topicBytes[slot] ?? 0);
+    const topic = bytes.toString("utf8", start, afterTopic);
+    if (!topics.has(topic)) return undefined;
+    const afterEvent = afterTopic + (slots.eventBytes[slot] ?? 0);
+    const end = afterEvent + (slots.bodyBytes[slot] ?? 0);
+    // A slab is written once, so what is in it can be shared.
+    const body =
+      slots.isText[slot] === 1
+        ? bytes.toString("utf8", afterEvent, end)
+        : new Uint8Array(bytes.buffer, bytes.byteOffset + afterEvent, end - afterEvent);
+    const event = afterEvent > afterTopic ? { event: bytes.toString("utf8", afterTopic, afterEvent) } : {};
+    return { topic, body, ...event, offset, time: slots.time[slot] ?? 0 };
+  }
+
+  #grow(): void {
+    const slots = new Slots(this.#slots.capacity * 2);
+    for (let offset = this.#horizon + 1; offset < this.head; offset++) slots.copy(this.#slots, offset);
+    this.#slots = slots;
+  }
+
+  #trim(now = this.now()): void {
     const { time, bytes, count } = this.retention;
-    const oldest = this.now() - time;
+    const oldest = now - time;
+    const slots = this.#slots;
     while (this.#horizon < this.head) {
-      const slot = (this.#horizon + 1) % this.#ring.length;
-      const message = this.#ring[slot];
-      if (message === undefined) return;
-      if (message.time >= oldest && this.#bytes <= bytes && this.head - this.#horizon <= count) return;
-      this.#ring[slot] = undefined;
-      this.#bytes -= costOf(message);
+      const slot = (this.#horizon + 1) % slots.capacity;
+      if ((slots.time[slot] ?? 0) >= oldest && this.#bytes <= bytes && this.head - this.#horizon <= count)
+        break;
+      this.#bytes -= overheadBytes + (slots.bodyBytes[slot] ?? 0);
       this.#horizon++;
+    }
+    while (this.#slabs[0] !== undefined && this.#slabs[0].last <= this.#horizon) {
+      this.#slabs.shift();
+      this.#slabsGone++;
     }
   }
 }
 
 function steadyNow(): number {
   return performance.timeOrigin + performance.now();
-}
-
-function costOf(message: Message): number {
-  return overheadBytes + sizeOf(message.body);
 }
