@@ -83,6 +83,8 @@ export async function openServer({ settings, logger, build }: ServerParts): Prom
     await hub.drain(settings.drain, Bun.sleep);
     // Sockets that still have something to read end by themselves; no one is waited for longer than the deadline.
     while (sessions.size > 0 && performance.now() < deadline) await Bun.sleep(pollMs);
+    // The last to be told still answer, and who calls meanwhile is told to come back.
+    await Bun.sleep(Math.min(answerMs, settings.drain));
     await Promise.race([listener?.stop(), Bun.sleep(Math.max(answerMs, deadline - performance.now()))]);
     await close();
   }

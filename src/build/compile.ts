@@ -52,7 +52,7 @@ async function compileAll(): Promise<void> {
 
 async function compile(name: string, target?: string): Promise<void> {
   // Made beside its place and moved there, so that a running one can be replaced and a half-written one is never seen.
-  const unfinished = join(dist, `.unfinished-${name}`);
+  const unfinished = join(dist, `.unfinished-${process.pid}-${name}`);
   const flags = [
     "--compile",
     ...(target === undefined ? [] : [`--target=bun-${target}`]),

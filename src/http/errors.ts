@@ -33,7 +33,7 @@ export const answers: Readonly<Record<ErrorCode, Answer>> = {
   },
   internal: { status: 500, title: "Internal error" },
   too_many_sessions: { status: 503, title: "Too many sessions", headers: retrySoon },
-  shutting_down: { status: 503, title: "Shutting down", headers: retrySoon },
+  shutting_down: { status: 503, title: "Shutting down", headers: { ...retrySoon, Connection: "close" } },
   unavailable: { status: 503, title: "Journal unavailable", headers: retrySoon },
 };
 

@@ -1,0 +1,50 @@
+import { expect, test } from "bun:test";
+import { eventually } from "../support/eventually.ts";
+import { run, startProcess } from "../support/process.ts";
+import { program } from "../support/program.ts";
+
+const quiet = ["--port=0", "--log-format=json"];
+
+test("a port that is in use is one clear line, and exit status 1", async () => {
+  await using first = await startProcess([...program, ...quiet]);
+
+  const { status, stdout, stderr } = await run([...program, "--port", String(first.port)]);
+
+  expect(stderr).toBe(
+    `server-push: 127.0.0.1:${first.port} is in use; stop what listens there, or take another --port\n`,
+  );
+  expect(stdout).toBe("");
+  expect(status).toBe(1);
+});
+
+test("a host that this machine does not have is one clear line, and exit status 1", async () => {
+  const { status, stdout, stderr } = await run([...program, "--host=192.0.2.1", "--port=0", "--insecure"]);
+
+  expect(stderr).toMatch(/^server-push: cannot listen on 192\.0\.2\.1:0: .+\n$/);
+  expect(stdout).toBe("");
+  expect(status).toBe(1);
+});
+
+test("serve is the command that is meant where none is given", async () => {
+  await using server = await startProcess([...program, "serve", ...quiet]);
+
+  expect((await fetch(`${server.url}/readyz`)).status).toBe(200);
+});
+
+test("at start it says where it listens, which build it is, and who can reach it", async () => {
+  await using server = await startProcess([...program, ...quiet]);
+
+  await eventually("both lines", () => server.log.length >= 2);
+  const [listening, reach] = server.log;
+  expect(listening).toMatchObject({ level: "info", msg: "listening", url: server.url });
+  expect(listening?.["version"]).toMatch(/^\d+\.\d+\.\d+/);
+  expect(reach?.msg).toContain("only this machine");
+  expect(server.url).toBe(`http://127.0.0.1:${server.port}`);
+});
+
+test("an open server says outright that anyone may push", async () => {
+  await using server = await startProcess([...program, ...quiet, "--host=0.0.0.0", "--insecure"]);
+
+  await eventually("both lines", () => server.log.length >= 2);
+  expect(server.log[1]?.msg).toContain("ANYONE");
+});
