@@ -1,0 +1,120 @@
+/**
+ * What was measured, for a reader and for a program.
+ */
+import { cpus, release } from "node:os";
+import type { Pair } from "./programs.ts";
+import type { Figure, Target } from "./rounds.ts";
+
+export interface CaseResult {
+  readonly title: string;
+  readonly figures: readonly Figure[];
+}
+
+const widths = { title: 30, bare: 13, ours: 13, ratio: 8, target: 24 };
+
+/** The first line of the table. */
+export function tableHead(): string {
+  return toRow({ title: "", bare: "bare Bun", ours: "server-push", ratio: "ratio", target: "  target" });
+}
+
+/** A case's part of the table. */
+export function tablePart({ title, figures }: CaseResult): string {
+  const rows = figures.map((figure) =>
+    toRow({
+      title: `  ${figure.title}`,
+      bare: toText(figure.bare, figure.unit),
+      ours: toText(figure.ours, figure.unit),
+      // Shares say whether a figure can be trusted, not which server is better.
+      ratio: figure.unit === "%" ? "" : figure.ratio.toFixed(2),
+      target: toVerdict(figure),
+    }),
+  );
+  return `\n${title}\n${rows.join("")}${toDoubts(figures).join("")}`;
+}
+
+/** What a reader has to know before believing the figures of a case. */
+function toDoubts(figures: readonly Figure[]): string[] {
+  const share = (name: string, program: keyof Pair<unknown>) =>
+    figures.find(({ value }) => value === name)?.[program] ?? Number.NaN;
+  const doubts: string[] = [];
+  const programs = ["bare", "ours"] as const;
+  if (programs.some((program) => share("others", program) > 10))
+    doubts.push("  DISTURBED: other processes had much of the server's core\n");
+  const hasRate = figures.some(({ value }) => value === "rate");
+  if (hasRate && programs.some((program) => share("load", program) > 95 && share("server", program) < 90))
+    doubts.push("  HELD BACK: the load had no more to give, a server could do more than this\n");
+  return doubts;
+}
+
+/** How many targets are met, one sentence. */
+export function summary(results: readonly CaseResult[]): string {
+  const held = results.flatMap(({ figures }) => figures).filter(({ met }) => met !== undefined);
+  const missed = held.filter(({ met }) => met === false);
+  return `\n${held.length - missed.length} of ${held.length} targets met\n`;
+}
+
+export function hasMissed(results: readonly CaseResult[]): boolean {
+  return results.some(({ figures }) => figures.some(({ met }) => met === false));
+}
+
+/** Everything, for a file: each round of each figure included. */
+export function toJson(
+  results: readonly CaseResult[],
+  circumstances: Readonly<Record<string, unknown>>,
+): string {
+  return `${JSON.stringify(describe(results, circumstances), null, 2)}\n`;
+}
+
+/** The same in one line, for a terminal: rounded, and without the rounds. */
+export function toJsonLine(
+  results: readonly CaseResult[],
+  circumstances: Readonly<Record<string, unknown>>,
+): string {
+  return `${JSON.stringify(describe(results, circumstances), shorten)}\n`;
+}
+
+function shorten(key: string, value: unknown): unknown {
+  if (key === "rounds") return undefined;
+  return typeof value === "number" ? Number(value.toPrecision(4)) : value;
+}
+
+function describe(results: readonly CaseResult[], circumstances: Readonly<Record<string, unknown>>) {
+  return {
+    time: new Date().toISOString(),
+    ...circumstances,
+    bun: Bun.version,
+    kernel: release(),
+    cpus: cpus().map(({ model }) => model),
+    cases: results,
+  };
+}
+
+function toRow(cells: Readonly<Record<keyof typeof widths, string>>): string {
+  const { title, bare, ours, ratio, target } = cells;
+  const numbers = [bare.padStart(widths.bare), ours.padStart(widths.ours), ratio.padStart(widths.ratio)];
+  return `${`${title.padEnd(widths.title)}${numbers.join("")}${target}`.trimEnd()}\n`;
+}
+
+function toText(value: number, unit: string): string {
+  const digits = value >= 1000 ? 0 : value >= 100 ? 1 : 2;
+  return `${value.toFixed(digits)} ${unit}`;
+}
+
+function toVerdict({ target, met, unit, difference }: Figure): string {
+  if (target === undefined) return "";
+  const verdict = `  ${met ? "met" : "MISSED"}: ${toGoal(target, unit)}`;
+  if (target.of !== "difference") return verdict;
+  return `${verdict}, is ${toText(Math.abs(difference), unit)} ${difference < 0 ? "less" : "more"}`;
+}
+
+function toGoal({ of, bound, limit }: Target, unit: string): string {
+  const sign = bound === "at most" ? "≤" : "≥";
+  switch (of) {
+    case "ratio":
+      return `ratio ${sign} ${limit}`;
+    case "difference":
+      return `${sign} bare + ${limit} ${unit}`;
+    case "ours":
+      return `${sign} ${limit} ${unit}`;
+  }
+}
