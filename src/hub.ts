@@ -8,7 +8,7 @@
  * all get it in the journal's order. The life of a session: `admit` (may one more come?), `attach`, any number of
  * `receive`, and `detach`, exactly once.
  */
-import { fromTopic } from "./address.ts";
+import { fromTopic, topicOfAll } from "./address.ts";
 import { PushError } from "./errors.ts";
 import type { Journal } from "./journal.ts";
 import type { Logger } from "./logger.ts";
@@ -19,7 +19,9 @@ import type { Session, Sessions } from "./session.ts";
 
 /** One way to receive: sends a message to all of its sessions that listen to the message's topic. */
 export interface Outlet {
-  /** How many sessions it was sent to: exactly, not about. Never throws. */
+  /**
+   * How many sessions it was sent to: exactly, not about. Never throws.
+   */
   deliver(message: Message): number;
 }
 
@@ -40,26 +42,20 @@ export interface HubParts {
 export class Hub {
   readonly #parts: HubParts;
   readonly #outlets: Outlet[] = [];
-  /** How many sessions each message went to, for the publishers that wait to be told: empty while none does. */
+  /** How many sessions each message went to, from its delivery until its publisher is told: as many as are under way here. */
   readonly #delivered = new Map<Offset, number>();
-  #publishing = 0;
   #draining = false;
 
   constructor(parts: HubParts) {
     this.#parts = parts;
-    parts.journal.tail((messages) => {
-      for (const message of messages) this.#deliver(message);
+    parts.journal.tail((messages, here) => {
+      for (const message of messages) this.#deliver(message, here);
     });
   }
 
   /** Adds a way to receive. */
-  connect(outlet: Outlet): void {
+  addOutlet(outlet: Outlet): void {
     this.#outlets.push(outlet);
-  }
-
-  /** Whether messages can be taken and delivered. */
-  get ready(): boolean {
-    return !this.#draining;
   }
 
   /**
@@ -68,17 +64,10 @@ export class Hub {
    * @throws PushError `shutting_down` or `unavailable`, and then it was not taken
    */
   publish(draft: Draft): Receipt | Promise<Receipt> {
-    this.#refuseWhileDraining();
-    this.#publishing++;
+    this.refuseWhileDraining();
     const offsets = this.#parts.journal.append([draft]);
     if (!(offsets instanceof Promise)) return this.#toReceipt(draft, offsets);
-    return offsets.then(
-      (taken) => this.#toReceipt(draft, taken),
-      (error: unknown) => {
-        this.#publishing--;
-        throw error;
-      },
-    );
+    return offsets.then((taken) => this.#toReceipt(draft, taken));
   }
 
   /**
@@ -87,7 +76,7 @@ export class Hub {
    * @throws PushError `shutting_down` or `too_many_sessions`
    */
   admit(): void {
-    this.#refuseWhileDraining();
+    this.refuseWhileDraining();
     const { sessions, maxSessions } = this.#parts;
     if (sessions.size >= maxSessions)
       throw new PushError(
@@ -125,8 +114,8 @@ export class Hub {
   }
 
   /**
-   * Refuses what is new from now on, and closes the sessions with 1012, in batches that are spread over half of the
-   * time, so that thousands of clients do not come back at one moment.
+   * Refuses what is new from now on, and closes the sessions with 1012, in batches that are spread over at most half of
+   * the time, so that thousands of clients do not come back at one moment.
    *
    * @param wait resolves after so many milliseconds
    */
@@ -143,29 +132,31 @@ export class Hub {
     }
   }
 
-  #toReceipt(draft: Draft, [offset = 0]: readonly Offset[]): Receipt {
+  #toReceipt(draft: Draft, [offset]: readonly Offset[]): Receipt {
     const { journal, metrics, logger } = this.#parts;
-    const sessions = this.#delivered.get(offset) ?? 0;
+    const sessions = offset === undefined ? undefined : this.#delivered.get(offset);
+    if (offset === undefined || sessions === undefined)
+      throw new TypeError("expected a journal that hands a message over before it gives the offset");
     this.#delivered.delete(offset);
-    // What came by another node in the meantime nobody here waits for.
-    if (--this.#publishing === 0 && this.#delivered.size > 0) this.#delivered.clear();
     const id = toMessageId(journal.epoch, offset);
     metrics.messages++;
     if (logger.showsActivity) {
       const { topic, event, body } = draft;
-      logger.activity("push", { ...fromTopic(topic), id, event, bytes: sizeOf(body), sessions });
+      const address = topic === topicOfAll ? { to: "all" } : fromTopic(topic);
+      logger.activity("push", { ...address, id, event, bytes: sizeOf(body), sessions });
     }
     return { id, sessions };
   }
 
-  #deliver(message: Message): void {
+  #deliver(message: Message, here: boolean): void {
     let sessions = 0;
     for (const outlet of this.#outlets) sessions += outlet.deliver(message);
     this.#parts.metrics.deliveries += sessions;
-    if (this.#publishing > 0) this.#delivered.set(message.offset, sessions);
+    if (here) this.#delivered.set(message.offset, sessions);
   }
 
-  #refuseWhileDraining(): void {
+  /** @throws PushError `shutting_down` */
+  refuseWhileDraining(): void {
     if (this.#draining)
       throw new PushError("shutting_down", "the server is shutting down, expected back in seconds");
   }

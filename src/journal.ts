@@ -27,26 +27,29 @@ export interface Journal {
 
   /**
    * Resolves when the messages are as safe as this journal makes them, with their offsets: consecutive, in the order given.
-   * Rejects with `unavailable`, and then none was taken. A journal that makes them no safer than they are at once gives
+   * Rejects, or throws, a PushError `unavailable`, and then none was taken: so it is after `close`. A journal that makes them no safer than they are at once gives
    * the offsets at once: each promise on the way costs a push as much as its place in the journal.
    */
   append(drafts: readonly Draft[]): readonly Offset[] | Promise<readonly Offset[]>;
 
   /**
    * Hands over every message of the log from now on, once, in order, those appended elsewhere too. There is one listener;
-   * it must not throw. A message is handed over before the `append` that brought it resolves, when it came by this node.
+   * it must not throw. What was appended here is handed over before its `append` resolves.
    */
-  tail(listener: (messages: readonly Message[]) => void): void;
+  tail(listener: TailListener): void;
 
   /**
-   * What these topics got after `offset`, in order, in pages of bounded size; it ends at the head of the moment when the
-   * last page is asked for. `undefined` when it cannot be proven that this is everything: the offset is older than
+   * What these topics got after `offset`, in order, in pages of bounded size and cost, so that a reader can let others have their
+   * turn between two of them; a page may be empty. It ends at the head of the moment when the last page is asked for. `undefined` when it cannot be proven that this is everything: the offset is older than
    * the horizon, or was never given out. An iteration that retention overtakes ends by throwing `HorizonPassed`.
    */
   since(offset: Offset, topics: ReadonlySet<string>): Iterable<readonly Message[]> | undefined;
 
   close(): Promise<void>;
 }
+
+/** @param here whether the messages were appended on this node, by this very object's `append` */
+export type TailListener = (messages: readonly Message[], here: boolean) => void;
 
 /** Retention passed a reader while it was reading: what it has had is not everything. */
 export class HorizonPassed extends Error {
@@ -63,7 +66,7 @@ export interface Retention {
 
 const epochAlphabet = "0123456789abcdefghijklmnopqrstuvwxyz";
 
-/** A new random epoch: 41 bits, so that two logs of one name are not to be expected. */
+/** A new random epoch: 41 bits, so two logs practically never share one. */
 export function createEpoch(): string {
   let epoch = "";
   // 252 is the largest multiple of 36 in a byte: what is above would make some letters likelier.

@@ -6,7 +6,7 @@
  * but for `content` at level debug.
  */
 import { toEscapes } from "./errors.ts";
-import pino, { type DestinationStream } from "pino";
+import pino from "pino";
 
 export type LogLevel = "error" | "warn" | "info" | "debug";
 export type LogFormat = "json" | "text";
@@ -24,6 +24,8 @@ export interface Logger {
   readonly showsDebug: boolean;
   /** Resolves when what was logged is written, or after a second in which nobody reads it. Nothing is logged afterwards. */
   close(): Promise<void>;
+  /** Drops what is not written yet: else the end of the process would wait for a reader who does not read. */
+  abandon(): void;
 }
 
 /** Where lines go: a file descriptor, or something that takes each line. */
@@ -42,7 +44,8 @@ export interface LoggerOptions {
 
 export function createLogger({ level, format, target }: LoggerOptions): Logger {
   const destination = typeof target === "number" ? openDestination(target) : undefined;
-  const sink: DestinationStream = destination ?? (target as { write(line: string): void });
+  const print = (line: string) =>
+    void (typeof target === "number" ? destination?.write(line) : target.write(line));
   const log = pino(
     {
       level,
@@ -50,7 +53,7 @@ export function createLogger({ level, format, target }: LoggerOptions): Logger {
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
     },
-    format === "json" ? sink : { write: (line: string) => sink.write(toText(line)) },
+    { write: (line: string) => print(format === "json" ? `${toInert(line.trimEnd())}\n` : toText(line)) },
   );
   const write = (at: LogLevel) => (event: string, fields?: LogFields) => log[at](fields ?? {}, event);
   const activityLevel = format === "text" ? "info" : "debug";
@@ -67,9 +70,9 @@ export function createLogger({ level, format, target }: LoggerOptions): Logger {
       const written = new Promise((resolve) => destination.once("close", resolve));
       destination.end();
       await Promise.race([written, Bun.sleep(lastWordsMs)]);
-      // Else the end of the process would wait for the reader that does not read.
       destination.destroy();
     },
+    abandon: () => destination?.destroy(),
   };
 }
 
@@ -82,19 +85,19 @@ function openDestination(fd: number) {
 
 /** `12:30:01 info  session opened  id=8Jk… userid=123`: a value with anything but plain characters stands in quotes. */
 function toText(line: string): string {
-  // The line is one that pino has just written: level, time and msg are there.
+  // The line is one that pino has just written: level, time and msg are there. Who reads it has a clock on the wall.
   const { level, time, msg, ...fields } = JSON.parse(line) as Record<string, string | number | boolean>;
   const shown = Object.entries(fields).map(([name, value]) => `${name}=${toValue(value)}`);
-  const head = `${String(time).slice(11, 19)} ${String(level).padEnd(5)} ${msg}`;
+  const head = `${new Date(String(time)).toTimeString().slice(0, 8)} ${String(level).padEnd(5)} ${msg}`;
   return `${[head, ...shown].join("  ")}\n`;
 }
 
 function toValue(value: string | number | boolean): string {
   if (typeof value !== "string") return String(value);
-  return /^[\p{L}\p{N}_.:/@+-]+$/u.test(value) ? value : escape(value);
+  return /^[\p{L}\p{N}_.:/@+-]+$/u.test(value) ? value : toInert(JSON.stringify(value));
 }
 
 /** JSON, with escapes also for what JSON may leave and a terminal acts on: C1 controls, separators, direction marks. */
-function escape(value: string): string {
-  return JSON.stringify(value).replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, toEscapes);
+function toInert(json: string): string {
+  return json.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, toEscapes);
 }

@@ -10,17 +10,12 @@ process.exit(await main(Bun.argv.slice(2)));
 
 async function main(argv: readonly string[]): Promise<number> {
   const [command, ...rest] = argv;
-  switch (command) {
-    case "push":
-      return await push(rest);
-    case "listen":
-      return await listen(rest);
-    case "serve":
-      return await main(rest);
-  }
-  if (argv.includes("--version")) return print(`${versionLine}\n`);
-  if (argv.includes("--help") || argv.includes("-h") || command === "help") return print(helpText());
-  return await serve(argv);
+  if (command === "push") return await push(rest);
+  if (command === "listen") return await listen(rest);
+  const settings = command === "serve" ? rest : argv;
+  if (settings.includes("--version")) return print(`${versionLine}\n`);
+  if (settings.includes("--help") || settings.includes("-h") || command === "help") return print(helpText());
+  return await serve(settings);
 }
 
 function print(text: string): number {

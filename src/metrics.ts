@@ -16,11 +16,11 @@ export interface MetricsSources {
 }
 
 /**
- * How a session ended: by a close frame; by a connection that broke, or was dropped for its slow reading; by frames against
- * the rules, or too large; by silence; by the server's own end.
+ * How a session ended: by a close frame; by a connection that broke; for reading too slowly; by frames against the
+ * rules, or too large; by silence; by the server's own end.
  */
 export type SessionEnd = (typeof sessionEnds)[number];
-const sessionEnds = ["closed", "dropped", "violation", "unresponsive", "drained"] as const;
+const sessionEnds = ["closed", "dropped", "slow", "violation", "unresponsive", "drained"] as const;
 
 export interface Metrics {
   /** Counted on the way of every push. */
@@ -163,8 +163,9 @@ function cpuSeconds(): number {
   return (user + system) / 1e6;
 }
 
-/** The soft limit, from proc(5): "Max open files  20000  20000  files". Infinite where there is none. */
-function maxFileDescriptors(): number {
+/** The soft limit of open files, from proc(5): "Max open files  20000  20000  files". Infinite where nobody says it. */
+export function maxFileDescriptors(): number {
+  if (process.platform !== "linux") return Number.POSITIVE_INFINITY;
   const soft = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1];
   return soft === undefined ? Number.POSITIVE_INFINITY : Number(soft);
 }

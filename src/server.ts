@@ -47,6 +47,7 @@ export async function openServer({ settings, logger, build }: ServerParts): Prom
   const webSockets = openWebSockets({
     hub,
     logger,
+    sessions,
     createSessionId: createSessionIds(),
     maxMessage: settings.maxMessage,
     maxQueued: settings.maxQueued,
@@ -71,7 +72,7 @@ export async function openServer({ settings, logger, build }: ServerParts): Prom
   });
   const listener = app.server;
   if (listener === null) throw new Error("the listener did not start");
-  hub.connect(webSockets.createOutlet(listener));
+  hub.addOutlet(webSockets.createOutlet(listener));
   const stopProbing = startProbing(sessions, settings.ping);
 
   let closed: Promise<void> | undefined;
@@ -80,12 +81,13 @@ export async function openServer({ settings, logger, build }: ServerParts): Prom
 
   async function drain(): Promise<void> {
     const deadline = performance.now() + settings.drain;
+    const left = () => Math.max(0, deadline - performance.now());
     await hub.drain(settings.drain, Bun.sleep);
-    // Sockets that still have something to read end by themselves; no one is waited for longer than the deadline.
-    while (sessions.size > 0 && performance.now() < deadline) await Bun.sleep(pollMs);
+    // Sessions that still have something to read end by themselves.
+    while (sessions.size > 0 && left() > farewellMs) await Bun.sleep(pollMs);
     // The last to be told still answer, and who calls meanwhile is told to come back.
-    await Bun.sleep(Math.min(answerMs, settings.drain));
-    await Promise.race([listener?.stop(), Bun.sleep(Math.max(answerMs, deadline - performance.now()))]);
+    await Bun.sleep(Math.min(farewellMs, left()));
+    await Promise.race([listener?.stop(), Bun.sleep(left())]);
     await close();
   }
 
@@ -97,5 +99,4 @@ export async function openServer({ settings, logger, build }: ServerParts): Prom
 }
 
 const pollMs = 10;
-/** The least that requests in flight are given to be answered. */
-const answerMs = 250;
+const farewellMs = 250;

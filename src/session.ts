@@ -13,8 +13,6 @@ export interface Session {
   readonly userid?: string;
   readonly compid?: string;
   readonly transport: Transport;
-  /** When it began, in milliseconds since 1970. */
-  readonly since: number;
   /** Ends it from this side. What was sent before goes out first, to a client that still reads. */
   close(code: number, reason: string): void;
   /** Asks the client for a sign of life, and ends the session if there was none since it was last asked. */
@@ -37,7 +35,7 @@ export class Sessions {
     return this.#byId.get(session.id) === session && this.#byId.delete(session.id);
   }
 
-  /** The sessions of now and of while one walks: safe against sessions that come and go meanwhile. */
+  /** Safe against sessions that come and go during the walk. */
   [Symbol.iterator](): IterableIterator<Session> {
     return this.#byId.values();
   }

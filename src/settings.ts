@@ -39,7 +39,7 @@ export const settingsTable = [
     name: "max-sessions",
     kind: "count",
     default: "100000",
-    help: "The most sessions at once; one more is refused with 503",
+    help: "The most sessions at once, at most 9 in 10 of the open files allowed; one more is refused with 503",
   },
   {
     name: "max-queued",
@@ -57,12 +57,12 @@ export const settingsTable = [
     name: "http-timeout",
     kind: "seconds",
     default: "30s",
-    help: "An HTTP connection that has been silent for about so long is closed",
+    help: "An HTTP connection that has been silent for about this long is closed",
   },
   {
     name: "drain",
     kind: "duration",
-    default: "10s",
+    default: "8s",
     help: "How long stopping may take: sessions are closed in batches, requests in flight are answered",
   },
   {
@@ -75,7 +75,7 @@ export const settingsTable = [
     name: "retain-bytes",
     kind: "bytes",
     default: "64MiB",
-    help: "What the journal's messages may take, at 256 bytes each beside their bodies",
+    help: "What the journal's messages may take in memory",
   },
   {
     name: "retain-count",
@@ -87,7 +87,7 @@ export const settingsTable = [
     name: "log-level",
     kind: "level",
     default: "info",
-    help: "The least that is logged",
+    help: "The least severe level that is logged",
   },
   {
     name: "log-format",

@@ -7,6 +7,7 @@ import { openMemoryJournal } from "../src/journal/memory.ts";
 import { createLogger, type Logger } from "../src/logger.ts";
 import type { Message } from "../src/message.ts";
 import { createMetrics, type Metrics } from "../src/metrics.ts";
+import { catchTail, holdBack } from "./support/journals.ts";
 import { createSessionIds, type Session, Sessions } from "../src/session.ts";
 
 const topic = toTopic({ userid: "7", compid: "inbox" });
@@ -79,7 +80,7 @@ describe("a push", () => {
 
   test("counts the sessions of every outlet", async () => {
     const { hub, metrics } = createRig({ sessionsOf: () => 2 });
-    hub.connect({ deliver: () => 40 });
+    hub.addOutlet({ deliver: () => 40 });
 
     const { sessions } = await hub.publish({ topic, body: "hello" });
 
@@ -139,6 +140,7 @@ describe("a session", () => {
     expect(await endings(metrics)).toEqual({
       closed: 1,
       dropped: 0,
+      slow: 0,
       violation: 0,
       unresponsive: 0,
       drained: 0,
@@ -156,6 +158,7 @@ describe("a session", () => {
     expect(await endings(metrics)).toEqual({
       closed: 0,
       dropped: 1,
+      slow: 0,
       violation: 0,
       unresponsive: 0,
       drained: 0,
@@ -205,6 +208,58 @@ describe("a session", () => {
 
     expect(metrics.received).toBe(2);
   });
+});
+
+describe("with a journal that takes its time, a push", () => {
+  test("is told its own count, whichever is safe first", async () => {
+    const { held, waiting } = holdBack(createJournal());
+    const { hub } = createRig({ journal: held, sessionsOf: ({ body }) => Number(body) });
+    const first = hub.publish({ topic, body: "5" });
+    const second = hub.publish({ topic, body: "6" });
+
+    waiting[1]?.release();
+    waiting[0]?.release();
+
+    expect((await first).sessions).toBe(5);
+    expect((await second).sessions).toBe(6);
+  });
+
+  test("that the journal refuses is refused, not delivered, and holds nothing up", async () => {
+    const { held, waiting } = holdBack(createJournal());
+    const { hub, delivered } = createRig({ journal: held, sessionsOf: () => 1 });
+    const refused = Promise.resolve(hub.publish({ topic, body: "refused" })).catch((error: unknown) => error);
+    const taken = hub.publish({ topic, body: "taken" });
+
+    waiting[0]?.refuse(new PushError("unavailable", "the disk is full"));
+    waiting[1]?.release();
+
+    expect(await refused).toMatchObject({ code: "unavailable" });
+    expect((await taken).sessions).toBe(1);
+    expect(delivered.map(({ body }) => body)).toEqual(["taken"]);
+  });
+
+  test("that was under way when the hub began to drain is taken and answered", async () => {
+    const { held, waiting } = holdBack(createJournal());
+    const { hub } = createRig({ journal: held, sessionsOf: () => 1 });
+    const underWay = hub.publish({ topic, body: "in time" });
+
+    void hub.drain(1000, atOnce);
+    waiting[0]?.release();
+
+    expect((await underWay).sessions).toBe(1);
+  });
+});
+
+test("what another node appended is delivered, and no publisher here is told of it", async () => {
+  const journal = createJournal();
+  const tail = catchTail(journal);
+  const { hub, delivered } = createRig({ journal, sessionsOf: () => 3 });
+
+  tail.listener([{ topic, body: "theirs", offset: 1, time: 0 }], false);
+  const own = await hub.publish({ topic, body: "ours" });
+
+  expect(delivered.map(({ body }) => body)).toEqual(["theirs", "ours"]);
+  expect(own.sessions).toBe(3);
 });
 
 describe("while the hub drains", () => {
@@ -292,11 +347,11 @@ describe("while the hub drains", () => {
 
   test("it is not ready, and was before", () => {
     const { hub } = createRig({});
-    const before = hub.ready;
+    hub.refuseWhileDraining();
 
     void hub.drain(1000, atOnce);
 
-    expect([before, hub.ready]).toEqual([true, false]);
+    expect(refusal(() => hub.refuseWhileDraining()).code).toBe("shutting_down");
   });
 
   test("a session that no longer answers is counted as that", async () => {
@@ -339,7 +394,7 @@ function createRig({
   const metrics = createMetrics({ version: "0.0.0", commit: "test" });
   const sessions = new Sessions();
   const hub = new Hub({ journal, sessions, metrics, logger, maxSessions });
-  hub.connect(outlet);
+  hub.addOutlet(outlet);
   return { hub, journal, sessions, metrics, delivered };
 }
 
@@ -361,7 +416,6 @@ function createSession(onClose: (session: Session, code: number) => void = () =>
     userid: "7",
     compid: "inbox",
     transport: "websocket",
-    since: 0,
     closes,
     close(code) {
       closes.push(code);

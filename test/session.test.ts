@@ -202,7 +202,6 @@ function createSession({
     id: createId(),
     ...ids,
     transport: "websocket",
-    since: 0,
     close: () => {},
     probe() {
       probes++;

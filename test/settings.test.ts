@@ -20,7 +20,7 @@ test("without any source every setting has its default, in bytes and millisecond
     maxQueued: 1_048_576,
     ping: 25_000,
     httpTimeout: 30_000,
-    drain: 10_000,
+    drain: 8_000,
     retainTime: 600_000,
     retainBytes: 67_108_864,
     retainCount: 100_000,

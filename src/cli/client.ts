@@ -18,7 +18,9 @@ export function parse<const Options extends ParseArgsOptionsConfig>(
   try {
     return parseArgs({ args: [...argv], options, strict: true, allowPositionals: true });
   } catch (error) {
-    return error instanceof Error ? error.message : String(error);
+    // Node's sentence goes on with advice; the first part says what is wrong.
+    const [problem = ""] = (error instanceof Error ? error.message : String(error)).split(/\. |\n/, 1);
+    return `${problem}; --help lists the options`;
   }
 }
 

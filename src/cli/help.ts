@@ -1,5 +1,5 @@
 import { describeSettings } from "../settings.ts";
-import { build } from "./build.ts";
+import { build } from "./version.ts";
 
 export const versionLine = `server-push ${build.version} (${build.commit}), Bun ${Bun.version}`;
 
@@ -7,7 +7,7 @@ export function helpText(): string {
   return `Push a message to any open browser page with a single HTTP call.
 
 Usage:
-  server-push [SETTINGS]                       Serve
+  server-push [serve] [SETTINGS]               Serve
   server-push push [OPTIONS] [MESSAGE]         Push a message, from standard input where none is given
   server-push listen [OPTIONS]                 Print every message that arrives, one a line
 

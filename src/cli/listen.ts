@@ -4,7 +4,7 @@
 import { toEscapes } from "../errors.ts";
 import { mayReconnect } from "../protocol.ts";
 import { addressOptions, describeFailure, parse, readProblem, toCallUrl } from "./client.ts";
-import { fail } from "./fail.ts";
+import { fail, note } from "./fail.ts";
 
 const help = `Print every message that arrives from a running server, one a line.
 
@@ -74,7 +74,7 @@ export async function listen(argv: readonly string[]): Promise<number> {
     if (!everOpen) return fail(1, await explain(url));
     if (!mayReconnect(code)) return fail(1, `closed by the server: ${code} ${reason}`);
     const waitMs = Math.round(Math.random() * pauseMs);
-    fail(0, `connection lost (${[code, reason].join(" ").trim()}), back in ${waitMs} ms`);
+    note(`connection lost (${[code, reason].join(" ").trim()}), back in ${waitMs} ms`);
     await Bun.sleep(waitMs);
   }
 }

@@ -4,9 +4,10 @@
 import { dns } from "bun";
 import { quote } from "../errors.ts";
 import { createLogger, type Logger } from "../logger.ts";
+import { maxFileDescriptors } from "../metrics.ts";
 import { openServer, type Server } from "../server.ts";
 import { findConfigPath, isLoopback, readSettings, type Settings, type SettingsFile } from "../settings.ts";
-import { build } from "./build.ts";
+import { build } from "./version.ts";
 import { fail } from "./fail.ts";
 
 export async function serve(argv: readonly string[]): Promise<number> {
@@ -14,19 +15,19 @@ export async function serve(argv: readonly string[]): Promise<number> {
   const file = await readConfig(findConfigPath(sources));
   const result = readSettings(file === undefined ? sources : { ...sources, file });
   if ("problems" in result) return fail(2, ...result.problems);
-  const { settings } = result;
-  const format =
-    settings.logFormat === "auto" ? (process.stdout.isTTY ? "text" : "json") : settings.logFormat;
-  const logger = createLogger({ level: settings.logLevel, format, target: 1 });
+  const { logLevel, logFormat } = result.settings;
+  const format = logFormat === "auto" ? (process.stdout.isTTY ? "text" : "json") : logFormat;
+  const logger = createLogger({ level: logLevel, format, target: 1 });
+  const settings = withinDescriptors(result.settings);
   keepServing(logger);
   try {
     const server = await open(settings, logger);
     if (typeof server === "string") return fail(1, server);
-    logger.info("listening", { url: server.url, ...build });
+    logger.info("listening", { url: server.url, ...build, maxSessions: settings.maxSessions });
     logger.info(
       isLoopback(settings.host)
-        ? "only this machine can reach it, and pushes and listens without a key; --host with --insecure opens it to others"
-        : "ANYONE who can reach it pushes and listens without a key (--insecure); --host 127.0.0.1 closes it",
+        ? "only programs on this machine can reach it, and need no key to push or listen; --host with --insecure opens it to others"
+        : "ANYONE who can reach it needs no key to push or listen (--insecure); --host 127.0.0.1 closes it",
     );
     await untilStopped(server, settings.drain, logger);
     return 0;
@@ -35,12 +36,22 @@ export async function serve(argv: readonly string[]): Promise<number> {
   }
 }
 
+/**
+ * The settings with no more sessions than there can be: each takes a file descriptor, and a process that has none left answers
+ * nobody. A tenth of them, and some for files, stay for those who push.
+ */
+function withinDescriptors(settings: Settings): Settings {
+  const possible = Math.max(1, Math.floor(maxFileDescriptors() * 0.9) - 16);
+  return { ...settings, maxSessions: Math.min(settings.maxSessions, possible) };
+}
+
 /** The server, or why it cannot listen. */
 async function open(settings: Settings, logger: Logger): Promise<Server | string> {
   try {
     return await openServer({ settings, logger, build });
   } catch (error) {
-    const place = `${settings.host}:${settings.port}`;
+    const host = settings.host.includes(":") ? `[${settings.host}]` : settings.host;
+    const place = `${host}:${settings.port}`;
     // Bun says EADDRINUSE of a name that has no address, too.
     if (!(await resolves(settings.host)))
       return `--host: ${quote(settings.host)} has no address, expected a name that has`;
@@ -77,13 +88,21 @@ function keepServing(logger: Logger): void {
   process.on("unhandledRejection", report);
 }
 
-/** Resolves after the first SIGTERM or SIGINT and an orderly stop. The second one ends the process at once, as it does by default. */
+/** Resolves after the first SIGTERM or SIGINT and an orderly stop. The second one ends the process at once. */
 async function untilStopped(server: Server, drainMs: number, logger: Logger): Promise<void> {
-  const signals = ["SIGINT", "SIGTERM"] as const;
-  const signal = await new Promise<string>((resolve) => {
-    for (const each of signals) process.once(each, resolve);
-  });
-  for (const each of signals) process.removeAllListeners(each);
+  const numbers = { SIGINT: 2, SIGTERM: 15 };
+  const first = Promise.withResolvers<string>();
+  let stopping = false;
+  for (const [name, number] of Object.entries(numbers))
+    process.on(name, () => {
+      if (stopping) {
+        logger.abandon();
+        process.exit(128 + number);
+      }
+      stopping = true;
+      first.resolve(name);
+    });
+  const signal = await first.promise;
   logger.info("stopping; once more ends it at once", { signal, drainMs });
   await server.drain();
   logger.info("stopped");

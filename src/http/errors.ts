@@ -29,7 +29,7 @@ export const answers: Readonly<Record<ErrorCode, Answer>> = {
   upgrade_required: {
     status: 426,
     title: "Upgrade required",
-    headers: { Upgrade: "websocket", Connection: "Upgrade" },
+    headers: { Upgrade: "websocket", Connection: "Upgrade", "Sec-WebSocket-Version": "13" },
   },
   internal: { status: 500, title: "Internal error" },
   too_many_sessions: { status: 503, title: "Too many sessions", headers: retrySoon },

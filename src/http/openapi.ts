@@ -147,9 +147,9 @@ export function describeApi(version: string) {
       version,
       description: [
         "Push a message to any open browser page with a single HTTP call.",
-        "A parameter that is unknown, repeated, empty or malformed is refused by name; `_` is ignored.",
+        "A parameter of a push or of `/ws` that is unknown, repeated, empty or malformed is refused by name; `_` is ignored.",
         "Every error is `application/problem+json` (RFC 9457); programs branch on its `code`.",
-        "A path that is not here is 404 `not_found`; a method that a path has not is 405 `method_not_allowed`, with `Allow`.",
+        "A path that is not here is 404 `not_found`; a method that a path does not have is 405 `method_not_allowed`, with `Allow`.",
       ].join("\n\n"),
       license: { name: "MIT" },
     },
@@ -191,7 +191,11 @@ export function describeApi(version: string) {
           required: ["id", "sessions"],
           properties: {
             id: { type: "string", description: "Where the message stands in the journal; opaque" },
-            sessions: { type: "integer", minimum: 0, description: "How many sessions this push was sent to" },
+            sessions: {
+              type: "integer",
+              minimum: 0,
+              description: "How many sessions this push was sent to: counted, never estimated",
+            },
           },
         },
         Problem: {

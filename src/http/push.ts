@@ -109,9 +109,9 @@ function requireMessage(message: string | undefined): string {
  * the limit, whatever the client announces or goes on to send.
  */
 async function readBody(request: Request, limit: number): Promise<Body> {
-  const binary = isBinary(request.headers);
+  const kind = readBodyKind(request.headers);
   const bytes = await readBytes(request, limit);
-  if (binary) return bytes;
+  if (kind === "bytes") return bytes;
   try {
     return utf8.decode(bytes);
   } catch {
@@ -136,15 +136,14 @@ async function readBytes(request: Request, limit: number): Promise<Uint8Array> {
   let size = 0;
   for await (const chunk of request.body ?? []) {
     size += chunk.byteLength;
-    if (size > limit)
-      throw new PushError("too_large", `message is more than ${limit} bytes, the limit is ${limit}`);
+    if (size > limit) throw new PushError("too_large", `message is larger than the limit, ${limit} bytes`);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);
 }
 
 /** No type at all counts as text: many HTTP libraries send a string so. */
-function isBinary(given: Headers): boolean {
+function readBodyKind(given: Headers): "text" | "bytes" {
   const encoding = given.get("content-encoding");
   if (encoding !== null && encoding.toLowerCase() !== "identity")
     throw new PushError(
@@ -152,12 +151,12 @@ function isBinary(given: Headers): boolean {
       `Content-Encoding ${quote(encoding)} is not supported, expected none`,
     );
   const contentType = given.get("content-type");
-  if (contentType === null) return false;
+  if (contentType === null) return "text";
   const [type = "", ...parameters] = contentType
     .toLowerCase()
     .split(";")
     .map((part) => part.trim());
-  if (type === "application/octet-stream") return true;
+  if (type === "application/octet-stream") return "bytes";
   if (!/^(text\/.+|application\/(.+\+)?json)$/.test(type))
     throw new PushError(
       "unsupported_media_type",
@@ -172,5 +171,5 @@ function isBinary(given: Headers): boolean {
       "unsupported_media_type",
       `charset ${quote(charset)} is not supported, expected utf-8`,
     );
-  return false;
+  return "text";
 }

@@ -2,7 +2,6 @@
  * What an operator asks: alive, ready, and the figures.
  */
 import { Elysia } from "elysia";
-import { PushError } from "../errors.ts";
 import type { Hub } from "../hub.ts";
 import type { Metrics } from "../metrics.ts";
 import { describeProblems } from "./openapi.ts";
@@ -22,8 +21,7 @@ export function statusRoutes({ hub, metrics }: { hub: Hub; metrics: Metrics }) {
     .get(
       "/readyz",
       () => {
-        if (!hub.ready)
-          throw new PushError("shutting_down", "the server is shutting down, expected back in seconds");
+        hub.refuseWhileDraining();
         return json("ready");
       },
       {

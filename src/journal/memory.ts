@@ -9,16 +9,20 @@
  *           `offset % capacity` of a few typed arrays, which double while they must
  *
  * Trimming looks at the oldest only, so it costs the same however much is kept, and a slab goes when its last
- * message has gone. Every message is reckoned at its body and `overheadBytes`; beyond that, memory holds one slab or so.
+ * message has gone. Every message is reckoned at its bytes and its slot; beyond that, memory holds a slab or two that are partly used,
+ * and slots for up to twice as many messages.
  */
-import { createEpoch, HorizonPassed, type Journal, type Retention } from "../journal.ts";
+import { PushError } from "../errors.ts";
+import { createEpoch, HorizonPassed, type Journal, type Retention, type TailListener } from "../journal.ts";
 import { type Draft, type Message, type Offset, sizeOf } from "../message.ts";
 
-/** What a message is reckoned at beside its body: its slot, and its topic's and event's names. */
-export const overheadBytes = 256;
+/** What a message is reckoned at beside its topic, event and body. */
+export const slotBytes = 64;
 
 const firstCapacity = 1024;
 const pageMessages = 256;
+/** A page ends after this many messages of other topics too: a reader of few among many must not hold up the rest. */
+const pageSteps = 4096;
 const slabBytes = 1024 * 1024;
 
 export interface MemoryJournalOptions {
@@ -45,7 +49,7 @@ class Slots {
   readonly slab: Float64Array;
   readonly start: Uint32Array;
   readonly topicBytes: Uint16Array;
-  readonly eventBytes: Uint8Array;
+  readonly eventBytes: Uint16Array;
   readonly bodyBytes: Uint32Array;
   readonly isText: Uint8Array;
 
@@ -54,9 +58,14 @@ class Slots {
     this.slab = new Float64Array(capacity);
     this.start = new Uint32Array(capacity);
     this.topicBytes = new Uint16Array(capacity);
-    this.eventBytes = new Uint8Array(capacity);
+    this.eventBytes = new Uint16Array(capacity);
     this.bodyBytes = new Uint32Array(capacity);
     this.isText = new Uint8Array(capacity);
+  }
+
+  /** The bytes of the message's parts. */
+  sizeAt(slot: number): number {
+    return (this.topicBytes[slot] ?? 0) + (this.eventBytes[slot] ?? 0) + (this.bodyBytes[slot] ?? 0);
   }
 
   copy(from: Slots, offset: Offset): void {
@@ -76,7 +85,8 @@ class MemoryJournal implements Journal {
   #slabs: Slab[] = [];
   /** How many slabs have gone: the number of the first one that is left. */
   #slabsGone = 0;
-  #listener: (messages: readonly Message[]) => void = () => {};
+  #closed = false;
+  #listener: TailListener = () => {};
 
   constructor(
     readonly retention: Retention,
@@ -89,18 +99,22 @@ class MemoryJournal implements Journal {
   }
 
   append(drafts: readonly Draft[]): readonly Offset[] {
+    if (this.#closed) throw new PushError("unavailable", "the journal is closed");
     const time = this.now();
     const messages = drafts.map(({ topic, body, event }): Message => {
-      const offset = ++this.head;
-      return event === undefined ? { topic, body, offset, time } : { topic, body, event, offset, time };
+      const offset = this.head + 1;
+      const message =
+        event === undefined ? { topic, body, offset, time } : { topic, body, event, offset, time };
+      this.#keep(message);
+      this.head = offset;
+      this.#trim(time);
+      return message;
     });
-    for (const message of messages) this.#keep(message);
-    this.#trim(time);
-    this.#listener(messages);
+    this.#listener(messages, true);
     return messages.map((message) => message.offset);
   }
 
-  tail(listener: (messages: readonly Message[]) => void): void {
+  tail(listener: TailListener): void {
     this.#listener = listener;
   }
 
@@ -111,7 +125,7 @@ class MemoryJournal implements Journal {
   }
 
   async close(): Promise<void> {
-    this.#listener = () => {};
+    this.#closed = true;
     this.#slabs = [];
     this.#horizon = this.head;
     this.#bytes = 0;
@@ -119,19 +133,20 @@ class MemoryJournal implements Journal {
 
   *#pages(offset: Offset, topics: ReadonlySet<string>): Generator<readonly Message[]> {
     let page: Message[] = [];
+    let steps = 0;
     for (let next = offset + 1; next <= this.head; next++) {
       const message = this.#read(next, topics);
-      if (message === undefined) continue;
-      page.push(message);
-      if (page.length < pageMessages) continue;
+      if (message !== undefined) page.push(message);
+      if (page.length < pageMessages && ++steps < pageSteps) continue;
       yield page;
       page = [];
+      steps = 0;
     }
     if (page.length > 0) yield page;
   }
 
   #keep(message: Message): void {
-    if (message.offset - this.#horizon > this.#slots.capacity) this.#grow();
+    if (message.offset - this.#horizon > this.#slots.capacity) this.#grow(message.offset);
     const { topic, body, event = "", offset, time } = message;
     const slab = this.#slabFor(message);
     const { bytes, used: start } = slab;
@@ -153,7 +168,7 @@ class MemoryJournal implements Journal {
     slots.eventBytes[slot] = afterEvent - afterTopic;
     slots.bodyBytes[slot] = slab.used - afterEvent;
     slots.isText[slot] = typeof body === "string" ? 1 : 0;
-    this.#bytes += overheadBytes + slab.used - afterEvent;
+    this.#bytes += slotBytes + slab.used - start;
   }
 
   /** The newest slab when the message fits into it, else a new one. */
@@ -191,9 +206,10 @@ class MemoryJournal implements Journal {
     return { topic, body, ...event, offset, time: slots.time[slot] ?? 0 };
   }
 
-  #grow(): void {
+  /** Makes room for the message at `next`. */
+  #grow(next: Offset): void {
     const slots = new Slots(this.#slots.capacity * 2);
-    for (let offset = this.#horizon + 1; offset < this.head; offset++) slots.copy(this.#slots, offset);
+    for (let offset = this.#horizon + 1; offset < next; offset++) slots.copy(this.#slots, offset);
     this.#slots = slots;
   }
 
@@ -205,16 +221,19 @@ class MemoryJournal implements Journal {
       const slot = (this.#horizon + 1) % slots.capacity;
       if ((slots.time[slot] ?? 0) >= oldest && this.#bytes <= bytes && this.head - this.#horizon <= count)
         break;
-      this.#bytes -= overheadBytes + (slots.bodyBytes[slot] ?? 0);
+      this.#bytes -= slotBytes + slots.sizeAt(slot);
       this.#horizon++;
     }
-    while (this.#slabs[0] !== undefined && this.#slabs[0].last <= this.#horizon) {
+    // The newest is written on, even when nothing in it is kept any more.
+    for (let [first] = this.#slabs; this.#slabs.length > 1 && first !== undefined; [first] = this.#slabs) {
+      if (first.last > this.#horizon) break;
       this.#slabs.shift();
       this.#slabsGone++;
     }
   }
 }
 
+/** In whole milliseconds. */
 function steadyNow(): number {
-  return performance.timeOrigin + performance.now();
+  return Math.floor(performance.timeOrigin + performance.now());
 }

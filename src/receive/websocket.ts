@@ -7,12 +7,12 @@
 import type { Server, ServerWebSocket, WebSocketHandler } from "bun";
 import { Elysia } from "elysia";
 import { type Address, topicsOf } from "../address.ts";
-import { PushError } from "../errors.ts";
+import { PushError, quote } from "../errors.ts";
 import type { Hub, Outlet } from "../hub.ts";
 import type { SessionEnd } from "../metrics.ts";
 import type { Logger } from "../logger.ts";
 import { readQuery } from "../query.ts";
-import type { Session } from "../session.ts";
+import type { Session, Sessions } from "../session.ts";
 
 type Socket = ServerWebSocket<WebSocketSession>;
 
@@ -21,9 +21,8 @@ class WebSocketSession implements Session {
   readonly id: string;
   readonly userid?: string;
   readonly compid?: string;
-  readonly since = Date.now();
-  /** `asked` from a probe until something is heard of the client; `lost` when the next probe comes first. */
-  state: "heard" | "asked" | "lost" = "heard";
+  /** `asked` from a probe until something is heard of the client; `lost` when the next probe comes first; `slow` see `drop`. */
+  state: "heard" | "asked" | "lost" | "slow" = "heard";
   /** The close frame that waits for the client to have read what was sent before. */
   #farewell: { readonly code: number; readonly reason: string } | undefined = undefined;
   /** There from `open` on, and the hub knows the session only from then on. */
@@ -40,7 +39,7 @@ class WebSocketSession implements Session {
   }
 
   close(code: number, reason: string): void {
-    // Bun forgets a socket that it has closed, also one with a queue, and then the end of the process would cut that.
+    // Bun forgets a closed socket at once, even one with a queue, and the end of the process would cut the queue off.
     if (this.socket !== undefined && this.socket.getBufferedAmount() > 0) this.#farewell = { code, reason };
     else this.socket?.close(code, reason);
   }
@@ -50,6 +49,17 @@ class WebSocketSession implements Session {
     // Its answer to a ping waits behind what it has not read; that it reads is a sign of life too.
     this.state = "heard";
     if (this.#farewell !== undefined) this.close(this.#farewell.code, this.#farewell.reason);
+  }
+
+  /** Whether more waits for the client than may. */
+  isSlow(topic: string, maxQueued: number): boolean {
+    return this.socket?.isSubscribed(topic) === true && this.socket.getBufferedAmount() > maxQueued;
+  }
+
+  /** Ends it for reading too slowly. It comes back, and has missed what waited for it, but nothing from the middle. */
+  drop(): void {
+    this.state = "slow";
+    this.socket?.terminate();
   }
 
   probe(): void {
@@ -66,6 +76,7 @@ class WebSocketSession implements Session {
 export interface WebSocketParts {
   readonly hub: Hub;
   readonly logger: Logger;
+  readonly sessions: Sessions;
   readonly createSessionId: () => string;
   /** The largest message from a client, in bytes; a larger one ends the session with 1009. */
   readonly maxMessage: number;
@@ -73,11 +84,19 @@ export interface WebSocketParts {
   readonly maxQueued: number;
 }
 
-export function openWebSockets({ hub, logger, createSessionId, maxMessage, maxQueued }: WebSocketParts) {
+export function openWebSockets({
+  hub,
+  logger,
+  sessions,
+  createSessionId,
+  maxMessage,
+  maxQueued,
+}: WebSocketParts) {
   const routes = new Elysia().get(
     "/ws",
     ({ request, server }) => {
       const ids = readQuery(request.url, ["userid", "compid"]);
+      requireVersion(request);
       hub.admit();
       const data = new WebSocketSession(createSessionId(), ids);
       // Without the empty header Bun would accept the first subprotocol that is offered, whatever it is.
@@ -115,6 +134,10 @@ export function openWebSockets({ hub, logger, createSessionId, maxMessage, maxQu
     pong({ data: session }) {
       session.state = "heard";
     },
+    // What is thrown here would end the process.
+    error(error) {
+      logger.error("a handler of a session failed", { error: error.stack ?? error.message });
+    },
     drain({ data: session }) {
       session.drained();
     },
@@ -126,20 +149,45 @@ export function openWebSockets({ hub, logger, createSessionId, maxMessage, maxQu
 
   function createOutlet(server: Pick<Server<unknown>, "publish" | "subscriberCount">): Outlet {
     return {
-      deliver({ topic, body, offset }) {
-        const sessions = server.subscriberCount(topic);
+      deliver({ topic, body }) {
+        const listening = server.subscriberCount(topic);
         // What is published in one turn of the event loop leaves together at its end, one system call a socket.
-        if (sessions > 0 && server.publish(topic, body, false) === 0)
-          logger.debug("a session is too slow and is dropped", { offset });
-        return sessions;
+        if (listening === 0 || server.publish(topic, body, false) !== 0) return listening;
+        return listening - dropSlow(topic);
       },
     };
   }
+
+  /**
+   * Bun refuses what is over the limit of a socket and closes it, but not at once: until then it counts. A publish says
+   * only that there is one such, which is rare enough to look for it.
+   */
+  function dropSlow(topic: string): number {
+    let dropped = 0;
+    for (const session of sessions) {
+      if (!(session instanceof WebSocketSession) || !session.isSlow(topic, maxQueued)) continue;
+      logger.warn("a session reads too slowly and is dropped", { id: session.id, maxQueued });
+      session.drop();
+      dropped++;
+    }
+    return dropped;
+  }
+}
+
+/** Bun would answer an upgrade of another version by itself, and would not say what is wrong. */
+function requireVersion(request: Request): void {
+  const version = request.headers.get("sec-websocket-version");
+  if (version === null || version === "13") return;
+  throw new PushError(
+    "upgrade_required",
+    `Sec-WebSocket-Version ${quote(version)} is not supported, expected 13`,
+  );
 }
 
 /** 1006 is what a side sees that got no close frame (RFC 6455 section 7.4.1); a reason beside it is Bun's, for its own close. */
 function toSessionEnd(session: WebSocketSession, code: number, reason: string): SessionEnd {
   if (session.state === "lost") return "unresponsive";
+  if (session.state === "slow") return "slow";
   if (code !== 1006) return "closed";
   return reason === "" ? "dropped" : "violation";
 }

@@ -19,6 +19,7 @@ export function tableHead(): string {
 
 /** A case's part of the table. */
 export function tablePart({ title, figures }: CaseResult): string {
+  const doubts = toDoubts(figures);
   const rows = figures.map((figure) =>
     toRow({
       title: `  ${figure.title}`,
@@ -26,23 +27,23 @@ export function tablePart({ title, figures }: CaseResult): string {
       ours: toText(figure.ours, figure.unit),
       // Shares say whether a figure can be trusted, not which server is better.
       ratio: figure.unit === "%" ? "" : figure.ratio.toFixed(2),
-      target: toVerdict(figure),
+      target: toVerdict(figure, doubts.length > 0),
     }),
   );
-  return `\n${title}\n${rows.join("")}${toDoubts(figures).join("")}`;
+  return `\n${title}\n${rows.join("")}${doubts.map((doubt) => `  ${doubt}\n`).join("")}`;
 }
 
 /** What a reader has to know before believing the figures of a case. */
 function toDoubts(figures: readonly Figure[]): string[] {
-  const share = (name: string, program: keyof Pair<unknown>) =>
-    figures.find(({ value }) => value === name)?.[program] ?? Number.NaN;
-  const doubts: string[] = [];
+  const isShare = (name: string, program: keyof Pair<unknown>, above: number) =>
+    figures.some((figure) => figure.value === name && figure[program] > above);
   const programs = ["bare", "ours"] as const;
-  if (programs.some((program) => share("others", program) > 10))
-    doubts.push("  DISTURBED: other processes had much of the server's core\n");
+  const doubts: string[] = [];
+  if (programs.some((program) => isShare("others", program, 10)))
+    doubts.push("DISTURBED: other processes had much of the server's core; run it again on a quiet machine");
   const hasRate = figures.some(({ value }) => value === "rate");
-  if (hasRate && programs.some((program) => share("load", program) > 95 && share("server", program) < 90))
-    doubts.push("  HELD BACK: the load had no more to give, a server could do more than this\n");
+  if (hasRate && programs.some((program) => isShare("load", program, 95) && !isShare("server", program, 90)))
+    doubts.push("HELD BACK: the load had no more to give, a server could do more than this");
   return doubts;
 }
 
@@ -100,9 +101,9 @@ function toText(value: number, unit: string): string {
   return `${value.toFixed(digits)} ${unit}`;
 }
 
-function toVerdict({ target, met, unit, difference }: Figure): string {
+function toVerdict({ target, met, unit, difference }: Figure, inDoubt: boolean): string {
   if (target === undefined) return "";
-  const verdict = `  ${met ? "met" : "MISSED"}: ${toGoal(target, unit)}`;
+  const verdict = `  ${met ? "met" : "MISSED"}${inDoubt ? ", in doubt" : ""}: ${toGoal(target, unit)}`;
   if (target.of !== "difference") return verdict;
   return `${verdict}, is ${toText(Math.abs(difference), unit)} ${difference < 0 ? "less" : "more"}`;
 }

@@ -1,4 +1,6 @@
 import { expect, test } from "bun:test";
+import { pushToAll } from "../support/calls.ts";
+import { connect } from "../support/client.ts";
 import { eventually } from "../support/eventually.ts";
 import { run, startProcess } from "../support/process.ts";
 import { program } from "../support/program.ts";
@@ -38,7 +40,7 @@ test("at start it says where it listens, which build it is, and who can reach it
   const [listening, reach] = server.log;
   expect(listening).toMatchObject({ level: "info", msg: "listening", url: server.url });
   expect(listening?.["version"]).toMatch(/^\d+\.\d+\.\d+/);
-  expect(reach?.msg).toContain("only this machine");
+  expect(reach?.msg).toContain("only programs on this machine");
   expect(server.url).toBe(`http://127.0.0.1:${server.port}`);
 });
 
@@ -47,4 +49,17 @@ test("an open server says outright that anyone may push", async () => {
 
   await eventually("both lines", () => server.log.length >= 2);
   expect(server.log[1]?.msg).toContain("ANYONE");
+});
+
+test("where few files may be open, sessions are refused before there are none left, and pushes still go through", async () => {
+  const command = ["sh", "-c", 'ulimit -n 100; exec "$@"', "sh", ...program, "--port=0", "--log-format=json"];
+  await using server = await startProcess(command);
+  const limit = Number(server.log[0]?.["maxSessions"]);
+
+  const attempts = await Promise.allSettled(Array.from({ length: limit + 5 }, () => connect(server)));
+  const { sessions } = await pushToAll(server, "hello");
+
+  expect(limit).toBe(74);
+  expect(attempts.filter(({ status }) => status === "fulfilled").length).toBe(limit);
+  expect(sessions).toBe(limit);
 });

@@ -41,7 +41,7 @@ test("a terminal shows every push, and how many sessions it went to", async () =
 
   const { id } = await push(server, "userid=123", "hello");
 
-  expect(await terminal.shown(" push ")).toEndWith(`userid=123  id=${id}  bytes=5  sessions=1`);
+  expect(await terminal.shown(" push  ")).toEndWith(`userid=123  id=${id}  bytes=5  sessions=1`);
 });
 
 test("what somebody sends cannot act on the terminal", async () => {

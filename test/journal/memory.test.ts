@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, setSystemTime, test } from "bun:test";
 import fc from "fast-check";
 import { createEpoch, HorizonPassed } from "../../src/journal.ts";
-import { openMemoryJournal, overheadBytes } from "../../src/journal/memory.ts";
+import { openMemoryJournal, slotBytes } from "../../src/journal/memory.ts";
 import type { Draft, Message } from "../../src/message.ts";
 import { Clock, journalContract, unbounded } from "../contracts/journal.ts";
 
@@ -10,7 +10,7 @@ journalContract("memory", openMemoryJournal);
 describe("the journal in memory", () => {
   afterEach(() => void setSystemTime());
 
-  test("reckons every message at its body in bytes and what it takes beside", async () => {
+  test("reckons every message at its topic, event and body in bytes, and its slot", async () => {
     const journal = openMemoryJournal({ retention: unbounded });
 
     await journal.append([
@@ -19,7 +19,7 @@ describe("the journal in memory", () => {
       { topic, body: "a", event: "order" },
     ]);
 
-    expect(journal.kept).toEqual({ count: 3, bytes: 3 * overheadBytes + 2 + 10 + 1 });
+    expect(journal.kept).toEqual({ count: 3, bytes: 3 * (slotBytes + topic.length) + 2 + 10 + 1 + 5 });
   });
 
   test("gives back the bytes of what goes", async () => {
@@ -31,17 +31,17 @@ describe("the journal in memory", () => {
 
     clock.advance(600);
 
-    expect(journal.kept).toEqual({ count: 1, bytes: overheadBytes + 7 });
+    expect(journal.kept).toEqual({ count: 1, bytes: slotBytes + topic.length + 7 });
   });
 
   test("keeps a message that is exactly as large as all that may be kept, and none that is larger", async () => {
-    const journal = openMemoryJournal({ retention: { ...unbounded, bytes: overheadBytes + 10 } });
+    const journal = openMemoryJournal({ retention: { ...unbounded, bytes: slotBytes + topic.length + 10 } });
     await journal.append([{ topic, body: "a".repeat(10) }]);
     const exact = journal.kept;
 
     await journal.append([{ topic, body: "a".repeat(11) }]);
 
-    expect(exact).toEqual({ count: 1, bytes: overheadBytes + 10 });
+    expect(exact).toEqual({ count: 1, bytes: slotBytes + topic.length + 10 });
     expect(journal.kept).toEqual({ count: 0, bytes: 0 });
   });
 
@@ -125,7 +125,7 @@ describe("the journal in memory", () => {
 
   test("gives a message the time of day", async () => {
     const journal = openMemoryJournal({ retention: unbounded });
-    const before = performance.timeOrigin + performance.now();
+    const before = Math.floor(performance.timeOrigin + performance.now());
     await journal.append([{ topic, body: "a" }]);
     const after = performance.timeOrigin + performance.now();
 
@@ -135,15 +135,56 @@ describe("the journal in memory", () => {
     expect(message?.time).toBeLessThanOrEqual(after);
   });
 
-  test("hands nothing over after it was closed", async () => {
+  test("takes nothing after it was closed", async () => {
     const journal = openMemoryJournal({ retention: unbounded });
     let handedOver = 0;
     journal.tail((messages) => (handedOver += messages.length));
 
     await journal.close();
-    await journal.append([{ topic, body: "a" }]);
 
-    expect(handedOver).toBe(0);
+    expect(() => journal.append([{ topic, body: "a" }])).toThrow(
+      expect.objectContaining({ code: "unavailable" }),
+    );
+    expect([handedOver, journal.head]).toEqual([0, 0]);
+  });
+
+  test("gives back large bodies, text and bytes, whatever slabs they came to lie in, with what is left of each retention", () => {
+    const bodies = fc.array(
+      fc.record({ size: fc.integer({ min: 1, max: 1_500_000 }), text: fc.boolean(), event: fc.boolean() }),
+      { minLength: 1, maxLength: 12 },
+    );
+    fc.assert(
+      fc.property(bodies, fc.integer({ min: 1, max: 8_000_000 }), (wanted, bytes) => {
+        const journal = openMemoryJournal({ retention: { ...unbounded, bytes } });
+        const sent = wanted.map(({ size, text, event }, at): Draft => {
+          const body = text ? "é".repeat(size / 2 + 1) : new Uint8Array(size).fill(at + 1);
+          return event ? { topic, body, event: `event ${at}` } : { topic, body };
+        });
+        for (const draft of sent) void journal.append([draft]);
+
+        const { count, bytes: kept } = journal.kept;
+        const found = [...(journal.since(journal.head - count, new Set([topic])) ?? [])].flat();
+
+        expect(kept).toBeLessThanOrEqual(bytes);
+        const expected = count === 0 ? [] : sent.slice(-count);
+        expect(found.map(({ body }) => Bun.hash(body))).toEqual(expected.map(({ body }) => Bun.hash(body)));
+        expect(found.map(({ body }) => typeof body)).toEqual(expected.map(({ body }) => typeof body));
+        expect(found.map(({ event }) => event)).toEqual(expected.map(({ event }) => event));
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test("a page of bytes that is held on to stays as it was when its slab has gone", async () => {
+    const journal = openMemoryJournal({ retention: { ...unbounded, count: 1 } });
+    const body = new Uint8Array(900_000).fill(7);
+    await journal.append([{ topic, body }]);
+    const [page = []] = [...(journal.since(0, new Set([topic])) ?? [])];
+
+    for (let count = 0; count < 5; count++)
+      await journal.append([{ topic, body: new Uint8Array(900_000).fill(9) }]);
+
+    expect(page[0]?.body).toEqual(body);
   });
 });
 

@@ -26,7 +26,28 @@ describe("a session that never reads", () => {
 
     await untilSessions(server, 0);
     const figures = await readMetrics(server);
-    expect(figures.get('server_push_sessions_closed_total{reason="dropped"}')).toBe(1);
+    expect(figures.get('server_push_sessions_closed_total{reason="slow"}')).toBe(1);
+    expect(server.log.find(({ msg }) => msg === "a session reads too slowly and is dropped")?.level).toBe(
+      "warn",
+    );
+  });
+
+  test("is not counted by the push that it is dropped by, while one that reads is", async () => {
+    await using server = await startServer(settings);
+    await using slow = await openRawSession(server, "userid=1");
+    await using fast = await connect(server, "userid=1");
+    slow.raw.stopReading();
+
+    const counts: number[] = [];
+    while (counts.at(-1) !== 1)
+      counts.push((await push(server, "userid=1", toMessage(counts.length))).sessions);
+
+    slow.raw.readOn();
+    await slow.raw.ended;
+    expect(new Set(counts.slice(0, -1))).toEqual(new Set([2]));
+    const figures = await readMetrics(server);
+    expect(figures.get("server_push_deliveries_total")).toBe(2 * counts.length - 1);
+    expect(await fast.next()).toBe(toMessage(0));
   });
 
   test("takes nothing from one that reads, which gets everything in order", async () => {
