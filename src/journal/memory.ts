@@ -101,17 +101,20 @@ class MemoryJournal implements Journal {
   append(drafts: readonly Draft[]): readonly Offset[] {
     if (this.#closed) throw new PushError("unavailable", "the journal is closed");
     const time = this.now();
-    const messages = drafts.map(({ topic, body, event }): Message => {
+    const messages: Message[] = [];
+    const offsets: Offset[] = [];
+    for (const { topic, body, event } of drafts) {
       const offset = this.head + 1;
       const message =
         event === undefined ? { topic, body, offset, time } : { topic, body, event, offset, time };
       this.#keep(message);
       this.head = offset;
       this.#trim(time);
-      return message;
-    });
+      messages.push(message);
+      offsets.push(offset);
+    }
     this.#listener(messages, true);
-    return messages.map((message) => message.offset);
+    return offsets;
   }
 
   tail(listener: TailListener): void {
