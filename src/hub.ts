@@ -19,9 +19,7 @@ import type { Session, Sessions } from "./session.ts";
 
 /** One way to receive: sends a message to all of its sessions that listen to the message's topic. */
 export interface Outlet {
-  /**
-   * How many sessions it was sent to: exactly, not about. Never throws.
-   */
+  /** How many sessions it was sent to: exactly, not about. Never throws. */
   deliver(message: Message): number;
 }
 

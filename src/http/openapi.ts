@@ -118,6 +118,7 @@ export function describePush({
             ? (["empty_message", "malformed_body", "unsupported_media_type"] as const)
             : (["missing_parameter"] as const)),
           "too_large",
+          "method_not_allowed",
           "internal",
           "shutting_down",
           "unavailable",
@@ -184,6 +185,7 @@ export function describeApi(version: string) {
         NoNewSession: theOnly(describeProblems(["too_many_sessions", "shutting_down"])),
         MethodNotAllowed: theOnly(describeProblems(["method_not_allowed"])),
         NotFound: theOnly(describeProblems(["not_found"])),
+        InternalError: theOnly(describeProblems(["internal"])),
       },
       schemas: {
         Receipt: {

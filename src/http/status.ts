@@ -15,6 +15,7 @@ export function statusRoutes({ hub, metrics }: { hub: Hub; metrics: Metrics }) {
         summary: "Whether the process is alive",
         responses: {
           200: { description: "It is", content: { "application/json": { example: { status: "ok" } } } },
+          ...describeProblems(always),
         },
       },
     })
@@ -34,7 +35,7 @@ export function statusRoutes({ hub, metrics }: { hub: Hub; metrics: Metrics }) {
               description: "They can",
               content: { "application/json": { example: { status: "ready" } } },
             },
-            ...describeProblems(["shutting_down"]),
+            ...describeProblems([...always, "shutting_down"]),
           },
         },
       },
@@ -55,11 +56,15 @@ export function statusRoutes({ hub, metrics }: { hub: Hub; metrics: Metrics }) {
               description: "The figures",
               content: { "text/plain": { schema: { type: "string" }, example: "server_push_sessions 3\n" } },
             },
+            ...describeProblems(always),
           },
         },
       },
     );
 }
+
+/** What every call can answer. */
+const always = ["method_not_allowed", "internal"] as const;
 
 function json(status: string): Response {
   return new Response(JSON.stringify({ status }), {

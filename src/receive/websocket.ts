@@ -206,8 +206,10 @@ const description = {
   responses: {
     101: { description: "The session is open" },
     400: { $ref: "#/components/responses/InvalidQuery" },
+    405: { $ref: "#/components/responses/MethodNotAllowed" },
     426: { $ref: "#/components/responses/UpgradeRequired" },
     431: { description: "Request line and headers take more than 256 KiB; without a body" },
+    500: { $ref: "#/components/responses/InternalError" },
     503: { $ref: "#/components/responses/NoNewSession" },
   },
 };
