@@ -2,16 +2,18 @@
  * A real browser against the compiled file: the three steps that the whole product is about, and the API's documentation.
  */
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { push, pushToAll, untilSessions } from "../support/calls.ts";
 import { closeBrowser, openPage } from "../support/browser.ts";
 import { eventually } from "../support/eventually.ts";
 import { type Folder, makeFolder } from "../support/folder.ts";
-import { compiledFile, run, type ServerProcess, startProcess } from "../support/process.ts";
+import { compiledFile, root, run, type ServerProcess, startProcess } from "../support/process.ts";
 import { readMetrics } from "../support/server.ts";
 import { mustSkip } from "../support/system.ts";
 
 const isMissing = mustSkip("chromium");
+const readme = await Bun.file(join(root, "README.md")).text();
 
 // Chromium itself takes seconds to start on a busy machine.
 setDefaultTimeout(30_000);
@@ -22,11 +24,10 @@ async function startServer(): Promise<ServerProcess> {
   return await startProcess([compiledFile, "--port=0", "--log-format=json"]);
 }
 
-/** The page of three lines. */
+/** The page of the README, with the port of the server under test. */
 function toPage({ port }: ServerProcess): string {
-  return `<script>
-new WebSocket("ws://localhost:${port}/ws?userid=123&compid=inbox").onmessage = (e) => { document.body.append(e.data) }
-</script>`;
+  const [, page = ""] = /^```html\n([\s\S]*?)^```/m.exec(readme) ?? [];
+  return page.replace(":8888", `:${port}`);
 }
 
 /** A page that keeps its socket, and what has arrived on it. */
@@ -43,7 +44,7 @@ async function write(page: string): Promise<Folder & { url: string }> {
   return { ...folder, url: pathToFileURL(folder.file("page.html")).href };
 }
 
-describe("a page of three lines gets what curl pushes", () => {
+describe("the page of the README gets what curl pushes", () => {
   const isIncomplete = isMissing || mustSkip("curl");
 
   test.skipIf(isIncomplete)("when it is opened from a file", async () => {
