@@ -62,7 +62,7 @@ test.skipIf(mustSkip("curl"))("every command answers as the README shows it", as
 });
 
 test("the lines in the terminal look as the README shows them", async () => {
-  const child = Bun.spawn([compiledFile, "--port=0", "--log-format=text"], { stdout: "pipe" });
+  await using child = Bun.spawn([compiledFile, "--port=0", "--log-format=text"], { stdout: "pipe" });
   const lines = readLines(child.stdout);
   const { value: first = "" } = await lines.next();
   const [url = ""] = /http:\S+/.exec(first) ?? [];
