@@ -55,10 +55,15 @@ function run(argv) {
   const child = spawn(bun, argv, { stdio: "inherit" });
   // A terminal sends Ctrl-C to the whole group, so the child has it already; a second copy would mean "end at once".
   process.on("SIGINT", () => process.stdin.isTTY || child.kill("SIGINT"));
-  process.on("SIGTERM", () => child.kill("SIGTERM"));
-  // A killed npm takes only its shell with it; what it started must not live on without it and keep the port.
+  // A killed npm takes only its shell with it; what it started must not live on without it and keep the port. It is told once:
+  // to be told twice means "end at once".
   const parent = process.ppid;
-  setInterval(() => process.ppid === parent || child.kill("SIGTERM"), 500).unref();
+  const watch = setInterval(() => process.ppid === parent || stop(), 500).unref();
+  const stop = () => {
+    clearInterval(watch);
+    child.kill("SIGTERM");
+  };
+  process.on("SIGTERM", stop);
   child.on("exit", (code, signal) => {
     if (signal === null) process.exit(code);
     process.removeAllListeners(signal);
