@@ -1,6 +1,7 @@
 /**
  * The binary: argv in, exit code out.
  */
+import { print } from "./cli/output.ts";
 import { helpText, versionLine } from "./cli/help.ts";
 import { listen } from "./cli/listen.ts";
 import { push } from "./cli/push.ts";
@@ -13,12 +14,8 @@ async function main(argv: readonly string[]): Promise<number> {
   if (command === "push") return await push(rest);
   if (command === "listen") return await listen(rest);
   const settings = command === "serve" ? rest : argv;
-  if (settings.includes("--version")) return print(`${versionLine}\n`);
-  if (settings.includes("--help") || settings.includes("-h") || command === "help") return print(helpText());
+  if (settings.includes("--version")) return await print(`${versionLine}\n`);
+  if (settings.includes("--help") || settings.includes("-h") || command === "help")
+    return await print(helpText());
   return await serve(settings);
-}
-
-function print(text: string): number {
-  process.stdout.write(text);
-  return 0;
 }

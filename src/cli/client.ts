@@ -2,6 +2,7 @@
  * What `push` and `listen` share: their options, and the URL of a call.
  */
 import { parseArgs, type ParseArgsOptionsConfig } from "node:util";
+import { isLoopback } from "../settings.ts";
 
 export const addressOptions = {
   url: { type: "string", default: "http://127.0.0.1:8888" },
@@ -37,6 +38,13 @@ export function toCallUrl(
     Object.entries(parameters).filter((entry): entry is [string, string] => entry[1] !== undefined),
   ).toString();
   return url;
+}
+
+/** Makes the call. A proxy that the environment names is not for a server on this very machine, as it is not for a WebSocket. */
+export async function call(url: URL, init?: RequestInit): Promise<Response> {
+  if (isLoopback(url.hostname.replace(/^\[|\]$/g, "")))
+    process.env["NO_PROXY"] = [process.env["NO_PROXY"] ?? "", url.hostname].filter(Boolean).join(",");
+  return await fetch(url, init);
 }
 
 /** What a refused call says: `too_large: message is 70210 bytes, the limit is 65536`. */

@@ -3,8 +3,8 @@
  */
 import { toEscapes } from "../errors.ts";
 import { mayReconnect } from "../protocol.ts";
-import { addressOptions, describeFailure, parse, readProblem, toCallUrl } from "./client.ts";
-import { fail, note } from "./fail.ts";
+import { addressOptions, call, describeFailure, parse, readProblem, toCallUrl } from "./client.ts";
+import { fail, note, print } from "./output.ts";
 
 const help = `Print every message that arrives from a running server, one a line.
 
@@ -33,10 +33,7 @@ export async function listen(argv: readonly string[]): Promise<number> {
   });
   if (typeof parsed === "string") return fail(2, parsed);
   const { values, positionals } = parsed;
-  if (values.help) {
-    process.stdout.write(help);
-    return 0;
-  }
+  if (values.help) return await print(help);
   const { userid, compid, json } = values;
   const [surplus] = positionals;
   if (surplus !== undefined)
@@ -48,7 +45,7 @@ export async function listen(argv: readonly string[]): Promise<number> {
     return fail(2, "--url: expected an http or https URL, such as http://127.0.0.1:8888");
 
   const output = Bun.stdout.writer();
-  const print = async (line: string) => {
+  const write = async (line: string) => {
     await output.write(`${line}\n`);
     await output.flush();
   };
@@ -56,7 +53,7 @@ export async function listen(argv: readonly string[]): Promise<number> {
   const take = (data: string | Uint8Array) => {
     if (wanted <= 0) return false;
     // It fails when whoever read our output has had enough: `server-push listen | head -1`.
-    print(json ? toJson(data) : toLine(data)).catch(() => process.exit(0));
+    write(json ? toJson(data) : toLine(data)).catch(() => process.exit(0));
     return --wanted > 0;
   };
 
@@ -98,7 +95,7 @@ function receive(url: URL, take: (data: string | Uint8Array) => boolean) {
 /** Why the handshake failed: the same URL without one runs the same checks and says it. */
 async function explain(url: URL): Promise<string> {
   try {
-    const response = await fetch(url);
+    const response = await call(url);
     return response.status === 426 ? `${url.origin} did not accept a WebSocket` : await readProblem(response);
   } catch (error) {
     return describeFailure(url, error);

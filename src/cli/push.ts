@@ -1,8 +1,8 @@
 /**
  * `server-push push`: pushes one message to a running server.
  */
-import { addressOptions, describeFailure, parse, readProblem, toCallUrl } from "./client.ts";
-import { fail } from "./fail.ts";
+import { addressOptions, call, describeFailure, parse, readProblem, toCallUrl } from "./client.ts";
+import { fail, print } from "./output.ts";
 
 const help = `Push a message to a running server.
 
@@ -29,10 +29,7 @@ export async function push(argv: readonly string[]): Promise<number> {
   });
   if (typeof parsed === "string") return fail(2, parsed);
   const { values, positionals } = parsed;
-  if (values.help) {
-    process.stdout.write(help);
-    return 0;
-  }
+  if (values.help) return await print(help);
   const { userid, compid, event, all } = values;
   const addressed = userid !== undefined || compid !== undefined;
   if (all === addressed) return fail(2, "expected either --all, or --userid or --compid or both");
@@ -47,10 +44,9 @@ export async function push(argv: readonly string[]): Promise<number> {
   const body = message === "-" ? await Bun.stdin.bytes() : message;
   const type = values.binary ? "application/octet-stream" : "text/plain; charset=utf-8";
   try {
-    const response = await fetch(url, { method: "POST", body, headers: { "Content-Type": type } });
+    const response = await call(url, { method: "POST", body, headers: { "Content-Type": type } });
     if (!response.ok) return fail(1, await readProblem(response));
-    process.stdout.write(`${await response.text()}\n`);
-    return 0;
+    return await print(`${await response.text()}\n`);
   } catch (error) {
     return fail(1, describeFailure(url, error));
   }

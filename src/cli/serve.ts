@@ -8,7 +8,7 @@ import { maxFileDescriptors } from "../metrics.ts";
 import { openServer, type Server } from "../server.ts";
 import { findConfigPath, isLoopback, readSettings, type Settings, type SettingsFile } from "../settings.ts";
 import { build } from "./version.ts";
-import { fail } from "./fail.ts";
+import { fail } from "./output.ts";
 
 export async function serve(argv: readonly string[]): Promise<number> {
   const sources = { arguments: argv, environment: process.env };

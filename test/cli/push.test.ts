@@ -200,3 +200,33 @@ async function startAndStop(): Promise<{ url: string }> {
   await using server = await startServer();
   return { url: server.url };
 }
+
+test("a proxy that the environment names is not asked for a server on this machine", async () => {
+  await using server = await startServer();
+
+  const command = [...program, "push", "--url", server.url, "--all", "hello"];
+  const { status, stderr } = await run(command, { environment: { http_proxy: "http://127.0.0.1:1" } });
+
+  expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+});
+
+test.skipIf(process.platform !== "linux")("an answer that cannot be printed is a failure", async () => {
+  await using server = await startServer();
+
+  const command = [
+    "sh",
+    "-c",
+    '"$@" > /dev/full',
+    "sh",
+    ...program,
+    "push",
+    "--url",
+    server.url,
+    "--all",
+    "hello",
+  ];
+  const { status, stderr } = await run(command);
+
+  expect(stderr).toMatch(/^server-push: cannot write the output: /);
+  expect(status).toBe(1);
+});
