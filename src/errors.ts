@@ -14,8 +14,10 @@ export const errorCodes = [
   "missing_address",
   "empty_message",
   "malformed_body",
+  "malformed_frame",
   "too_large",
   "unsupported_media_type",
+  "idempotency_key_reused",
   "not_found",
   "method_not_allowed",
   "upgrade_required",
@@ -35,6 +37,8 @@ export class PushError extends Error {
     readonly code: ErrorCode,
     /** One sentence that can be shown to anyone: no secrets, and a caller's text only through `quote`. */
     readonly detail: string,
+    /** Of a batch: the item that is wrong, counted from 0. */
+    readonly item?: number,
   ) {
     super(detail);
   }

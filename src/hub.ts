@@ -5,17 +5,20 @@
  *   client → receive → hub.receive
  *
  * A message is delivered from the journal's tail and from nowhere else, so nobody gets what the journal did not take, and
- * all get it in the journal's order. The life of a session: `admit` (may one more come?), `attach`, any number of
- * `receive`, and `detach`, exactly once.
+ * all get it in the journal's order. The life of a session: `admit` (may one more come?), `locate` (from where on?), `attach`, any
+ * number of `receive`, and `detach`, exactly once.
  */
-import { fromTopic, topicOfAll } from "./address.ts";
+import { type Address, fromTopic, topicOfAll, topicsOf } from "./address.ts";
 import { PushError } from "./errors.ts";
-import type { Journal } from "./journal.ts";
+import { Idempotency, type Outcome, type Receipt, toFingerprint } from "./idempotency.ts";
+import type { Journal, Once } from "./journal.ts";
 import type { Logger } from "./logger.ts";
 import { type Body, type Draft, type Message, type Offset, sizeOf, toMessageId } from "./message.ts";
 import type { Metrics, SessionEnd } from "./metrics.ts";
 import { closeCodes } from "./protocol.ts";
+import { type Follower, Replays } from "./replay.ts";
 import type { Session, Sessions } from "./session.ts";
+import type { Since } from "./since.ts";
 
 /** One way to receive: sends a message to all of its sessions that listen to the message's topic. */
 export interface Outlet {
@@ -23,10 +26,12 @@ export interface Outlet {
   deliver(message: Message): number;
 }
 
-/** What a publisher is told. */
-export interface Receipt {
-  readonly id: string;
-  readonly sessions: number;
+/** Where a session's stream begins. */
+export interface Start {
+  /** Everything after this follows. */
+  readonly offset: Offset;
+  /** Of a client that said which id it had last: whether it is proven that everything since follows. */
+  readonly resumed?: boolean;
 }
 
 export interface HubParts {
@@ -35,6 +40,8 @@ export interface HubParts {
   readonly metrics: Metrics;
   readonly logger: Logger;
   readonly maxSessions: number;
+  /** How many idempotency keys are remembered at once. */
+  readonly maxIdempotencyKeys: number;
 }
 
 export class Hub {
@@ -42,10 +49,14 @@ export class Hub {
   readonly #outlets: Outlet[] = [];
   /** How many sessions each message went to, from its delivery until its publisher is told: as many as are under way here. */
   readonly #delivered = new Map<Offset, number>();
+  readonly replays: Replays;
+  readonly idempotency: Idempotency;
   #draining = false;
 
   constructor(parts: HubParts) {
     this.#parts = parts;
+    this.replays = new Replays(parts);
+    this.idempotency = new Idempotency({ journal: parts.journal, maxKeys: parts.maxIdempotencyKeys });
     parts.journal.tail((messages, here) => {
       for (const message of messages) this.#deliver(message, here);
     });
@@ -64,8 +75,26 @@ export class Hub {
   publish(draft: Draft): Receipt | Promise<Receipt> {
     this.refuseWhileDraining();
     const offsets = this.#parts.journal.append([draft]);
-    if (!(offsets instanceof Promise)) return this.#toReceipt(draft, offsets);
-    return offsets.then((taken) => this.#toReceipt(draft, taken));
+    if (!(offsets instanceof Promise)) return this.#toReceipt(draft, offsets[0]);
+    return offsets.then(([offset]) => this.#toReceipt(draft, offset));
+  }
+
+  /**
+   * Takes messages, all or none, and delivers them in this order.
+   *
+   * @param idempotencyKey when it was used before for the same, nothing is published, and the answer is what it was then
+   * @throws PushError `shutting_down`, `unavailable` or `idempotency_key_reused`, and then none was taken
+   */
+  async publishAll(drafts: readonly Draft[], idempotencyKey?: string): Promise<Outcome> {
+    this.refuseWhileDraining();
+    if (idempotencyKey === undefined) return { receipts: await this.#append(drafts), repeated: false };
+    const once = { key: idempotencyKey, fingerprint: toFingerprint(drafts) };
+    return await this.idempotency.run(once, () => this.#append(drafts, once));
+  }
+
+  async #append(drafts: readonly Draft[], once?: Once): Promise<readonly Receipt[]> {
+    const offsets = await this.#parts.journal.append(drafts, once);
+    return drafts.map((draft, index) => this.#toReceipt(draft, offsets[index]));
   }
 
   /**
@@ -83,19 +112,42 @@ export class Hub {
       );
   }
 
-  attach(session: Session): void {
+  /** Where the stream of a client with these ids begins. */
+  locate(since: Since | undefined, ids: Address): Start {
+    const { journal, metrics } = this.#parts;
+    if (since === undefined) return { offset: journal.head };
+    if ("ageMs" in since) return { offset: journal.offsetBefore(since.ageMs) };
+    const resumed = since.epoch === journal.epoch && journal.since(since.offset, topicsOf(ids)) !== undefined;
+    metrics.resumed(resumed);
+    return { offset: resumed ? since.offset : journal.head, resumed };
+  }
+
+  /** The public name of a place in the journal. */
+  toId(offset: Offset): string {
+    return toMessageId(this.#parts.journal.epoch, offset);
+  }
+
+  /** Up to where everything was sent to every session that is live. */
+  get head(): Offset {
+    return this.#parts.journal.head;
+  }
+
+  /** @param after where its stream begins */
+  attach(session: Follower, after: Offset): void {
     const { sessions, metrics, logger } = this.#parts;
     sessions.add(session);
     metrics.sessionsOpened++;
     if (logger.showsActivity) logger.activity("session opened", describe(session));
     // It was on its way when the server began to stop.
     if (this.#draining) session.close(closeCodes.restart, "the server restarts");
+    else this.replays.start(session, after);
   }
 
-  /** @param code the close code, as the transport saw it */
-  detach(session: Session, end: SessionEnd, code: number): void {
+  /** @param code the close code, of a transport that has such */
+  detach(session: Session, end: SessionEnd, code?: number): void {
     const { sessions, metrics, logger } = this.#parts;
     if (!sessions.remove(session)) return;
+    this.replays.stop(session);
     const reason = this.#draining && end === "closed" ? "drained" : end;
     metrics.sessionEnded(reason);
     if (logger.showsActivity) logger.activity("session closed", { ...describe(session), reason, code });
@@ -130,13 +182,13 @@ export class Hub {
     }
   }
 
-  #toReceipt(draft: Draft, [offset]: readonly Offset[]): Receipt {
-    const { journal, metrics, logger } = this.#parts;
+  #toReceipt(draft: Draft, offset: Offset | undefined): Receipt {
+    const { metrics, logger } = this.#parts;
     const sessions = offset === undefined ? undefined : this.#delivered.get(offset);
     if (offset === undefined || sessions === undefined)
       throw new TypeError("expected a journal that hands a message over before it gives the offset");
     this.#delivered.delete(offset);
-    const id = toMessageId(journal.epoch, offset);
+    const id = this.toId(offset);
     metrics.messages++;
     if (logger.showsActivity) {
       const { topic, event, body } = draft;
@@ -151,6 +203,17 @@ export class Hub {
     for (const outlet of this.#outlets) sessions += outlet.deliver(message);
     this.#parts.metrics.deliveries += sessions;
     if (here) this.#delivered.set(message.offset, sessions);
+  }
+
+  /**
+   * Whether messages can be taken and delivered now.
+   *
+   * @throws PushError `shutting_down` or `unavailable`
+   */
+  checkReady(): void {
+    this.refuseWhileDraining();
+    const { problem } = this.#parts.journal;
+    if (problem !== undefined) throw problem;
   }
 
   /** @throws PushError `shutting_down` */

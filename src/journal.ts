@@ -9,28 +9,36 @@
  *                     ^                ^
  *                  horizon            head
  *
- * `since(40)` can be answered whole, `since(57)` with nothing; `since(39)` and `since(58)` cannot be proven.
+ * `since(40)` can be answered whole, `since(57)` with nothing; `since(39)` and `since(58)` cannot be proven. What has expired
+ * by its ttl, or was replaced by its key, is left out, and that is no gap.
  *
  * To add a journal: implement this, and run the suite in test/contracts/journal.ts on it.
  */
+import type { PushError } from "./errors.ts";
 import type { Draft, Message, Offset } from "./message.ts";
 
 export interface Journal {
   /** Names this log; random, of 8 letters and digits. Ids of another epoch never resume. */
   readonly epoch: string;
 
-  /** The offset of the newest message, 0 before the first. */
+  /** The offset of the newest message that was handed over, 0 before the first. */
   readonly head: Offset;
 
   /** How many messages are kept, and about how much memory or disk they take, in bytes. */
   readonly kept: { readonly count: number; readonly bytes: number };
 
+  /** Why no message can be taken now, if so: `unavailable`. It goes away by itself, as soon as one can. */
+  readonly problem: PushError | undefined;
+
   /**
    * Resolves when the messages are as safe as this journal makes them, with their offsets: consecutive, in the order given.
+   * All of them are taken, or none.
    * Rejects, or throws, a PushError `unavailable`, and then none was taken: so it is after `close`. A journal that makes them no safer than they are at once gives
    * the offsets at once: each promise on the way costs a push as much as its place in the journal.
+   *
+   * @param once kept with the messages, as safe as they are, so that `remembered` gives it after a restart
    */
-  append(drafts: readonly Draft[]): readonly Offset[] | Promise<readonly Offset[]>;
+  append(drafts: readonly Draft[], once?: Once): readonly Offset[] | Promise<readonly Offset[]>;
 
   /**
    * Hands over every message of the log from now on, once, in order, those appended elsewhere too. There is one listener;
@@ -40,10 +48,31 @@ export interface Journal {
 
   /**
    * What these topics got after `offset`, in order, in pages of bounded size and cost, so that a reader can let others have their
-   * turn between two of them; a page may be empty. It ends at the head of the moment when the last page is asked for. `undefined` when it cannot be proven that this is everything: the offset is older than
-   * the horizon, or was never given out. An iteration that retention overtakes ends by throwing `HorizonPassed`.
+   * turn between two of them; a page may be empty. It ends at the head of the moment when the last page is asked for. `undefined` when it cannot be
+   * proven that this is everything: the offset is older than the horizon, or was never given out. An iteration that
+   * retention overtakes ends by throwing `HorizonPassed`.
+   *
+   * @param topics  each at most once
+   * @param present the head when the reader connected: what came later is owed to it even when it has expired meanwhile.
+   *                Without it nothing that has expired is given
    */
-  since(offset: Offset, topics: ReadonlySet<string>): Iterable<readonly Message[]> | undefined;
+  since(
+    offset: Offset,
+    topics: readonly string[],
+    present?: Offset,
+  ): Iterable<readonly Message[]> | undefined;
+
+  /** After which offset everything stands that came in the last so many milliseconds and is kept; all that is kept, with Infinity. */
+  offsetBefore(ageMs: number): Offset;
+
+  /**
+   * Keeps to how many sessions the messages of an append with `once` went, for `remembered` to give after a restart. Never rejects: what was
+   * published stays so, whether or not this can be kept.
+   */
+  settle(key: string, sessions: readonly number[]): void | Promise<void>;
+
+  /** What was appended with `once` before this process began and is not older than so many milliseconds, the oldest first. */
+  remembered(ageMs: number): Iterable<Remembered>;
 
   close(): Promise<void>;
 }
@@ -51,9 +80,36 @@ export interface Journal {
 /** @param here whether the messages were appended on this node, by this very object's `append` */
 export type TailListener = (messages: readonly Message[], here: boolean) => void;
 
+/** What tells a repeat of an append from another one. */
+export interface Once {
+  /** What the publisher named it. */
+  readonly key: string;
+  /** Of what was appended: the same for the same, so that a key that is used for something else is found. */
+  readonly fingerprint: string;
+}
+
+export interface Remembered extends Once {
+  /** Of the first message, and how many there were. */
+  readonly first: Offset;
+  readonly count: number;
+  /** To how many sessions each went. `undefined` when the process ended before it was known. */
+  readonly sessions?: readonly number[];
+  /** How long ago it was, in milliseconds. */
+  readonly ageMs: number;
+}
+
+/** A page of a replay ends after this many messages, or when their bodies have this many bytes: whichever comes first. */
+export const pageMessages = 256;
+export const pageBytes = 256 * 1024;
+
 /** Retention passed a reader while it was reading: what it has had is not everything. */
 export class HorizonPassed extends Error {
   override readonly name = "HorizonPassed";
+}
+
+/** A journal's file cannot be used: the message says which, why, and what was expected. */
+export class UnusableFile extends Error {
+  override readonly name = "UnusableFile";
 }
 
 /** What a journal keeps at the most; the first limit that is reached counts. */
@@ -74,4 +130,9 @@ export function createEpoch(): string {
     for (const byte of crypto.getRandomValues(new Uint8Array(16)))
       if (byte < 252 && epoch.length < 8) epoch += epochAlphabet[byte % 36];
   return epoch;
+}
+
+/** Milliseconds since 1970 by a clock that never goes back: a step of the system's clock must not expire anything. */
+export function steadyNow(): number {
+  return Math.floor(performance.timeOrigin + performance.now());
 }

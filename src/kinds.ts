@@ -26,6 +26,11 @@ export const kinds = {
     placeholder: "N",
     parse: (text) => integer(text, 1, 1e9),
   } satisfies Kind<number>,
+  countOrNone: {
+    expected: "a whole number from 0 to 1000000000",
+    placeholder: "N",
+    parse: (text) => integer(text, 0, 1e9),
+  } satisfies Kind<number>,
   bytes: {
     expected: "a size from 1 to 1TiB (such as 65536, 64KiB or 1MiB)",
     placeholder: "SIZE",
@@ -54,6 +59,11 @@ export const kinds = {
       return ms !== undefined && ms % 1000 === 0 ? ms : undefined;
     },
   } satisfies Kind<number>,
+  path: {
+    expected: "a path",
+    placeholder: "FILE",
+    parse: (text) => (text === "" || text.includes("\0") ? undefined : text),
+  } satisfies Kind<string>,
   level: choice("error", "warn", "info", "debug"),
   format: choice("auto", "json", "text"),
   switch: {

@@ -11,6 +11,8 @@ import { type ErrorCode, errorCodes } from "./errors.ts";
 /** The gauges that belong to other parts, as functions that read them. */
 export interface MetricsSources {
   readonly sessions: () => number;
+  readonly replays: () => number;
+  readonly idempotencyKeys: () => number;
   readonly journalMessages: () => number;
   readonly journalBytes: () => number;
 }
@@ -28,6 +30,10 @@ export interface Metrics {
   deliveries: number;
   received: number;
   sessionsOpened: number;
+  /** Messages that were sent to sessions that came back. */
+  replayed: number;
+  /** Counted when a client said which id it had last: whether that everything since follows was proven. */
+  resumed(proven: boolean): void;
   sessionEnded(end: SessionEnd): void;
   rejected(code: ErrorCode): void;
   /** @param seconds from when the request was there to when its answer was */
@@ -56,6 +62,13 @@ export function createMetrics(build: { version: string; commit: string }): Metri
     labelNames: ["code"],
     registers,
   });
+  const resumes = new Counter({
+    name: "server_push_resumes_total",
+    help: "Clients that came back with an id, by whether all that they missed could be given to them.",
+    labelNames: ["proven"],
+    registers,
+  });
+  for (const proven of ["true", "false"]) resumes.inc({ proven }, 0);
   for (const reason of sessionEnds) sessionsEnded.inc({ reason }, 0);
   for (const code of errorCodes) rejections.inc({ code }, 0);
   const pushSeconds = createBufferedHistogram({
@@ -76,6 +89,8 @@ export function createMetrics(build: { version: string; commit: string }): Metri
     deliveries: 0,
     received: 0,
     sessionsOpened: 0,
+    replayed: 0,
+    resumed: (proven) => resumes.inc({ proven: String(proven) }),
     sessionEnded: (reason) => sessionsEnded.inc({ reason }),
     rejected: (code) => rejections.inc({ code }),
     pushed: pushSeconds,
@@ -83,6 +98,8 @@ export function createMetrics(build: { version: string; commit: string }): Metri
     render: () => registry.metrics(),
     watch(sources) {
       gauge("server_push_sessions", "Sessions that are open now.", sources.sessions);
+      gauge("server_push_replays", "Sessions that are being sent what they missed.", sources.replays);
+      gauge("server_push_idempotency_keys", "Idempotency keys that are remembered.", sources.idempotencyKeys);
       gauge("server_push_journal_messages", "Messages that the journal keeps.", sources.journalMessages);
       gauge(
         "server_push_journal_bytes",
@@ -100,6 +117,11 @@ export function createMetrics(build: { version: string; commit: string }): Metri
   );
   counter("server_push_received_total", "Messages that clients sent.", () => metrics.received);
   counter("server_push_sessions_opened_total", "Sessions that began.", () => metrics.sessionsOpened);
+  counter(
+    "server_push_replayed_total",
+    "Messages that were sent to sessions that came back.",
+    () => metrics.replayed,
+  );
   counter("process_cpu_seconds_total", "User and system CPU time, in seconds.", cpuSeconds);
   gauge("process_resident_memory_bytes", "Resident memory, in bytes.", () => process.memoryUsage.rss());
   gauge(

@@ -13,7 +13,7 @@ export const closeCodes = {
   tooBig: 1009,
   /** The server restarts: come back, after a random pause. */
   restart: 1012,
-  /** The client reads too slowly, or the server is overloaded: come back later. */
+  /** The client reads too slowly, so that what it has not had is gone, or the server is overloaded: come back later. */
   overloaded: 1013,
 } as const;
 
@@ -21,3 +21,55 @@ export const closeCodes = {
 export function mayReconnect(code: number): boolean {
   return code !== closeCodes.policy && !(code >= 4500 && code <= 4999);
 }
+
+/** The name of the WebSocket subprotocol: JSON text frames, as follow. */
+export const subprotocol = "push.v1";
+
+/** The first frame, always. */
+export interface WelcomeFrame {
+  readonly type: "welcome";
+  /** The session's id. */
+  readonly session: string;
+  /** Everything after this follows. */
+  readonly id: string;
+  /**
+   * Of a client that said which id it had last: whether it is proven that everything since follows. When it is false, the client
+   * starts from now, and has to load anew whatever the messages tell of.
+   */
+  readonly resumed?: boolean;
+  /** There is a frame at least about this often, in seconds. */
+  readonly idle: number;
+}
+
+/** What a message is in every format that is JSON. */
+export interface MessageContent {
+  readonly id: string;
+  readonly event?: string;
+  /** A text. */
+  readonly data?: string;
+  /** Bytes. */
+  readonly base64?: string;
+}
+
+export interface MessageFrame extends MessageContent {
+  readonly type: "message";
+}
+
+/** Everything up to this was sent: the `since` of a client that comes back, also when nothing was for it. */
+export interface PositionFrame {
+  readonly type: "position";
+  readonly id: string;
+}
+
+/** What was wrong with a frame of the client, which was ignored. */
+export interface ErrorFrame {
+  readonly type: "error";
+  readonly code: string;
+  readonly detail: string;
+}
+
+export type ServerFrame = WelcomeFrame | MessageFrame | PositionFrame | ErrorFrame;
+
+/** A text for the back end; or up to where the client has handled what came, of which the server keeps nothing. */
+export type ClientFrame =
+  { readonly type: "message"; readonly data: string } | { readonly type: "ack"; readonly id: string };

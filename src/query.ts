@@ -7,13 +7,14 @@
  */
 import { maxIdBytes } from "./address.ts";
 import { PushError, quote } from "./errors.ts";
-import { maxEventBytes } from "./message.ts";
+import { maxEventBytes, maxKeyBytes } from "./message.ts";
 
 /** The longest value of each parameter that is a name, in bytes of UTF-8. Such values have no control characters. */
 const namesWithLimits: Readonly<Record<string, number>> = {
   userid: maxIdBytes,
   compid: maxIdBytes,
   event: maxEventBytes,
+  key: maxKeyBytes,
 };
 
 /**
@@ -49,6 +50,12 @@ export function readPath(url: string): string {
   const start = url.startsWith("/") ? 0 : url.indexOf("/", url.indexOf("://") + 3);
   const [path = ""] = url.slice(start).split("?", 1);
   return path.length > 1 && path.endsWith("/") ? path.slice(0, -1) : path;
+}
+
+/** Bun answers HEAD by running the handler of GET, which would push a message, or open a session that nobody reads. */
+export function refuseHead({ method }: Request): void {
+  if (method === "HEAD")
+    throw new PushError("method_not_allowed", "HEAD is not allowed here, as it does what GET does");
 }
 
 /** Anything but printable ASCII that stands for itself: where there is none, nothing is to be decoded, and a unit is a byte. */
@@ -96,7 +103,7 @@ function readPair<Name extends string>(
   if (value === "")
     throw new PushError("empty_parameter", `parameter ${name} is empty, expected at least 1 byte`);
   const limit = namesWithLimits[name];
-  if (limit !== undefined) checkName(name, value, limit);
+  if (limit !== undefined) checkName(`parameter ${name}`, value, limit);
   values[name] = value;
 }
 
@@ -115,14 +122,21 @@ function decode(encoded: string, what: string): string {
 /** Control characters; and U+FFFD, which Bun makes of raw bytes that are not UTF-8, so that different names would become one. */
 const forbidden = /[\p{Cc}\ufffd]/u;
 
-function checkName(name: string, value: string, limit: number): void {
+/**
+ * Refuses what may not be an id, an event or a key.
+ *
+ * @param what  as it begins the sentence
+ * @param limit in bytes of UTF-8
+ * @throws PushError `invalid_parameter`
+ */
+export function checkName(what: string, value: string, limit: number): void {
   if (forbidden.test(value))
     throw new PushError(
       "invalid_parameter",
-      `parameter ${name} has ${value.includes("\ufffd") ? "bytes that are not UTF-8, or U+FFFD" : "a control character"}, expected none`,
+      `${what} has ${value.includes("\ufffd") ? "bytes that are not UTF-8, or U+FFFD" : "a control character"}, expected none`,
     );
   if (value.length * 3 <= limit) return;
   const size = Buffer.byteLength(value);
   if (size > limit)
-    throw new PushError("invalid_parameter", `parameter ${name} is ${size} bytes, the limit is ${limit}`);
+    throw new PushError("invalid_parameter", `${what} is ${size} bytes, the limit is ${limit}`);
 }

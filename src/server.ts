@@ -5,9 +5,14 @@
  */
 import { createApp } from "./http/app.ts";
 import { Hub } from "./hub.ts";
+import { rememberedMs } from "./idempotency.ts";
 import { openMemoryJournal } from "./journal/memory.ts";
+import { openSqliteJournal } from "./journal/sqlite.ts";
+import type { Journal } from "./journal.ts";
 import type { Logger } from "./logger.ts";
 import { createMetrics } from "./metrics.ts";
+import { openPolls } from "./receive/poll.ts";
+import { openEventStreams } from "./receive/sse.ts";
 import { openWebSockets } from "./receive/websocket.ts";
 import { createSessionIds, Sessions, startProbing } from "./session.ts";
 import type { Settings } from "./settings.ts";
@@ -31,34 +36,42 @@ export interface Server extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-/** @throws an error with `code` EADDRINUSE, EACCES, … when it cannot listen */
-export async function openServer({ settings, logger, build }: ServerParts): Promise<Server> {
+/** @throws UnusableFile, or an error with `code` EADDRINUSE, EACCES, … when it cannot listen */
+export async function openServer(parts: ServerParts): Promise<Server> {
+  const journal = await openJournal(parts.settings, parts.logger);
+  try {
+    return listen(parts, journal);
+  } catch (error) {
+    await journal.close();
+    throw error;
+  }
+}
+
+function listen({ settings, logger, build }: ServerParts, journal: Journal): Server {
   const metrics = createMetrics(build);
   const sessions = new Sessions();
-  const journal = openMemoryJournal({
-    retention: { time: settings.retainTime, bytes: settings.retainBytes, count: settings.retainCount },
-  });
-  const hub = new Hub({ journal, sessions, metrics, logger, maxSessions: settings.maxSessions });
+  const { maxSessions, maxIdempotencyKeys, maxMessage, maxQueued, maxBatch, maxBatchCount, ping } = settings;
+  const hub = new Hub({ journal, sessions, metrics, logger, maxSessions, maxIdempotencyKeys });
   metrics.watch({
     sessions: () => sessions.size,
+    replays: () => hub.replays.size,
+    idempotencyKeys: () => hub.idempotency.size,
     journalMessages: () => journal.kept.count,
     journalBytes: () => journal.kept.bytes,
   });
-  const webSockets = openWebSockets({
-    hub,
-    logger,
-    sessions,
-    createSessionId: createSessionIds(),
-    maxMessage: settings.maxMessage,
-    maxQueued: settings.maxQueued,
-  });
+  const createSessionId = createSessionIds();
+  const webSockets = openWebSockets({ hub, logger, sessions, createSessionId, maxMessage, maxQueued, ping });
+  const eventStreams = openEventStreams({ hub, logger, createSessionId, maxQueued, ping });
+  const polls = openPolls({ hub, createSessionId });
   const app = createApp({
     hub,
     metrics,
     logger,
-    maxMessage: settings.maxMessage,
+    maxMessage,
+    maxBatch,
+    maxBatchCount,
     version: build.version,
-    receivers: [webSockets.routes],
+    receivers: [webSockets.routes, eventStreams.routes, polls.routes],
   });
   app.listen({
     hostname: settings.host,
@@ -72,8 +85,9 @@ export async function openServer({ settings, logger, build }: ServerParts): Prom
   });
   const listener = app.server;
   if (listener === null) throw new Error("the listener did not start");
-  hub.addOutlet(webSockets.createOutlet(listener));
-  const stopProbing = startProbing(sessions, settings.ping);
+  for (const outlet of [webSockets.createOutlet(listener), eventStreams.outlet, polls.outlet])
+    hub.addOutlet(outlet);
+  const stopProbing = startProbing(sessions, ping, () => hub.toId(hub.head));
 
   let closed: Promise<void> | undefined;
   const close = () => (closed ??= closeAll());
@@ -96,6 +110,19 @@ export async function openServer({ settings, logger, build }: ServerParts): Prom
     await listener?.stop(true);
     await journal.close();
   }
+}
+
+async function openJournal(settings: Settings, logger: Logger): Promise<Journal> {
+  const { data, retainTime, retainBytes, retainCount, maxIdempotencyKeys } = settings;
+  const retention = { time: retainTime, bytes: retainBytes, count: retainCount };
+  if (data === "") return openMemoryJournal({ retention });
+  return await openSqliteJournal({
+    path: data,
+    retention,
+    maxOnce: maxIdempotencyKeys,
+    onceMs: rememberedMs,
+    logger,
+  });
 }
 
 const pollMs = 10;

@@ -5,7 +5,7 @@
  * by the random id that the server gave, never by anything that the client chose: two tabs of one user are two
  * sessions, and the end of one must not remove the other.
  */
-export type Transport = "websocket";
+export type Transport = "websocket" | "sse" | "poll";
 
 export interface Session {
   /** 22 characters of base64url: 128 random bits. */
@@ -15,8 +15,12 @@ export interface Session {
   readonly transport: Transport;
   /** Ends it from this side. What was sent before goes out first, to a client that still reads. */
   close(code: number, reason: string): void;
-  /** Asks the client for a sign of life, and ends the session if there was none since it was last asked. */
-  probe(): void;
+  /**
+   * Asks the client for a sign of life, and ends the session if there was none since it was last asked.
+   *
+   * @param position the id up to which everything was sent to every session that is live, which the client is told
+   */
+  probe(position: string): void;
 }
 
 export class Sessions {
@@ -41,15 +45,16 @@ export class Sessions {
   }
 }
 
-const probeSlice = 1000;
+const probeSlice = 500;
 
 /**
  * Probes every session once in each interval, so that a dead peer is found after one to two of them, also while it is being
  * pushed to. Thousands are walked in slices, so that what arrives meanwhile does not wait for all of them.
  *
+ * @param toPosition gives the position of now
  * @returns what stops it
  */
-export function startProbing(sessions: Sessions, intervalMs: number): () => void {
+export function startProbing(sessions: Sessions, intervalMs: number, toPosition: () => string): () => void {
   let walking = false;
   let stopped = false;
   const timer = setInterval(async () => {
@@ -57,9 +62,13 @@ export function startProbing(sessions: Sessions, intervalMs: number): () => void
     walking = true;
     try {
       let probed = 0;
+      let position = toPosition();
       for (const session of sessions) {
-        session.probe();
-        if (++probed % probeSlice === 0) await new Promise(setImmediate);
+        session.probe(position);
+        if (++probed % probeSlice === 0) {
+          await new Promise(setImmediate);
+          position = toPosition();
+        }
         if (stopped) return;
       }
     } finally {

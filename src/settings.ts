@@ -66,6 +66,12 @@ export const settingsTable = [
     help: "How long stopping may take: sessions are closed in batches, requests in flight are answered",
   },
   {
+    name: "data",
+    kind: "path",
+    default: "",
+    help: "The file that the journal is kept in, so that it survives the end of the process; without it, it is in memory",
+  },
+  {
     name: "retain-time",
     kind: "duration",
     default: "10m",
@@ -75,13 +81,31 @@ export const settingsTable = [
     name: "retain-bytes",
     kind: "bytes",
     default: "64MiB",
-    help: "What the journal's messages may take in memory",
+    help: "What the journal's messages may take in memory, or in the file",
   },
   {
     name: "retain-count",
+    kind: "countOrNone",
+    default: "100000",
+    help: "How many messages the journal keeps at the most; with 0 nothing can be replayed",
+  },
+  {
+    name: "max-idempotency-keys",
     kind: "count",
     default: "100000",
-    help: "How many messages the journal keeps at the most",
+    help: "How many idempotency keys are remembered, each for five minutes; over it the oldest are forgotten",
+  },
+  {
+    name: "max-batch",
+    kind: "buffer",
+    default: "4MiB",
+    help: "The largest body of a batch; larger is 413",
+  },
+  {
+    name: "max-batch-count",
+    kind: "count",
+    default: "10000",
+    help: "The most messages in a batch; more are 413",
   },
   {
     name: "log-level",
@@ -133,7 +157,8 @@ export function readSettings(sources: SettingsSources): SettingsResult {
   const settings: Record<string, unknown> = {};
   for (const { name, kind, default: fallback } of settingsTable) {
     const { parse, expected }: Kind<unknown> = kinds[kind];
-    settings[toCamelCase(name)] = parse(fallback);
+    // What has no default is empty, and cannot be set to that: a script whose variable is not set should hear of it.
+    settings[toCamelCase(name)] = fallback === "" ? "" : parse(fallback);
     // Every layer is checked, also one that another overrides: a mistake is a mistake.
     for (const layer of layers.toReversed()) {
       const entry = layer.get(name);
@@ -180,7 +205,7 @@ export function describeSettings(): string[] {
   const lines = settingsTable.flatMap(({ name, kind, default: fallback, help }) => {
     const { placeholder }: Kind<unknown> = kinds[kind];
     const flag = placeholder === undefined ? `--${name}` : `--${name} ${placeholder}`;
-    return [`  ${flag} (${fallback})`, `      ${help}`];
+    return [`  ${flag} (${fallback || "none"})`, `      ${help}`];
   });
   return [...lines, "  --config FILE", `      The TOML file to read settings from; also ${prefix}CONFIG`];
 }
@@ -189,7 +214,8 @@ export function describeSettings(): string[] {
 export function toMarkdown(): string {
   const rows = settingsTable.map(({ name, kind, default: fallback, help }) => {
     const [takes] = kinds[kind].expected.split(" (");
-    return `| \`--${name}\` | \`${toVariable(name)}\` | ${takes} | \`${fallback}\` | ${help} |`;
+    const shown = fallback === "" ? "none" : `\`${fallback}\``;
+    return `| \`--${name}\` | \`${toVariable(name)}\` | ${takes} | ${shown} | ${help} |`;
   });
   return [
     "| flag | environment | takes | default | what it does |",

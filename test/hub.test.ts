@@ -23,7 +23,7 @@ describe("a push", () => {
     const { hub } = createRig({
       journal,
       sessionsOf: ({ offset, body }) => {
-        const [kept] = [...(journal.since(offset - 1, new Set([topic])) ?? [])].flat();
+        const [kept] = [...(journal.since(offset - 1, [topic]) ?? [])].flat();
         inJournal.push(kept?.offset === offset && kept.body === body);
         return 1;
       },
@@ -111,7 +111,7 @@ describe("a push", () => {
     const { hub } = createRig({ logger: createLogger({ level: "info", format: "text", target }) });
     const session = createSession();
 
-    hub.attach(session);
+    hub.attach(session, hub.head);
     await hub.publish({ topic, body: "secret one" });
     hub.receive(session, "secret two");
 
@@ -125,7 +125,7 @@ describe("a session", () => {
     const { hub, sessions, metrics } = createRig({});
     const session = createSession();
 
-    hub.attach(session);
+    hub.attach(session, hub.head);
     const whileThere = sessions.size;
     hub.detach(session, "closed", 1000);
 
@@ -145,7 +145,7 @@ describe("a session", () => {
   test("that ends twice is counted once", async () => {
     const { hub, metrics } = createRig({});
     const session = createSession();
-    hub.attach(session);
+    hub.attach(session, hub.head);
 
     hub.detach(session, "dropped", 1006);
     hub.detach(session, "closed", 1000);
@@ -163,8 +163,8 @@ describe("a session", () => {
   test("that ends leaves the other session of the same user", () => {
     const { hub, sessions } = createRig({});
     const [one, other] = [createSession(), createSession()];
-    hub.attach(one);
-    hub.attach(other);
+    hub.attach(one, hub.head);
+    hub.attach(other, hub.head);
 
     hub.detach(one, "closed", 1000);
 
@@ -175,7 +175,7 @@ describe("a session", () => {
     const { hub } = createRig({ maxSessions: 2 });
     for (let count = 0; count < 2; count++) {
       hub.admit();
-      hub.attach(createSession());
+      hub.attach(createSession(), hub.head);
     }
 
     const error = refusal(() => hub.admit());
@@ -187,7 +187,7 @@ describe("a session", () => {
   test("is admitted again when another has gone", () => {
     const { hub } = createRig({ maxSessions: 1 });
     const session = createSession();
-    hub.attach(session);
+    hub.attach(session, hub.head);
     hub.detach(session, "closed", 1000);
 
     expect(() => hub.admit()).not.toThrow();
@@ -196,7 +196,7 @@ describe("a session", () => {
   test("that sends something has it counted", () => {
     const { hub, metrics } = createRig({});
     const session = createSession();
-    hub.attach(session);
+    hub.attach(session, hub.head);
 
     hub.receive(session, "hello");
     hub.receive(session, Uint8Array.of(1));
@@ -332,9 +332,9 @@ describe("while the hub drains", () => {
     const after = createSession();
 
     await hub.drain(1000, async () => {
-      if (during.closes.length === 0) hub.attach(during);
+      if (during.closes.length === 0) hub.attach(during, hub.head);
     });
-    hub.attach(after);
+    hub.attach(after, hub.head);
 
     expect(during.closes[0]).toBe(1012);
     expect(after.closes).toEqual([1012]);
@@ -352,7 +352,7 @@ describe("while the hub drains", () => {
   test("a session that no longer answers is counted as that", async () => {
     const { hub, metrics } = createRig({});
     const session = createSession();
-    hub.attach(session);
+    hub.attach(session, hub.head);
     await hub.drain(1000, atOnce);
 
     hub.detach(session, "unresponsive", 1006);

@@ -27,7 +27,7 @@ describe("the rendered figures", () => {
     const { samples } = parse(await createWatched().render());
 
     const labels = new Set([...samples.values()].flatMap((sample) => Object.keys(sample.labels)));
-    expect([...labels].toSorted()).toEqual(["bun", "code", "commit", "le", "reason", "version"]);
+    expect([...labels].toSorted()).toEqual(["bun", "code", "commit", "le", "proven", "reason", "version"]);
   });
 
   test("come with the content type of that format", () => {
@@ -107,7 +107,13 @@ describe("a figure is what was counted:", () => {
   test("the gauges show what their sources say at that moment", async () => {
     const metrics = createMetrics(build);
     let sessions = 1;
-    metrics.watch({ sessions: () => sessions, journalMessages: () => 20, journalBytes: () => 3000 });
+    metrics.watch({
+      sessions: () => sessions,
+      replays: () => 0,
+      idempotencyKeys: () => 0,
+      journalMessages: () => 20,
+      journalBytes: () => 3000,
+    });
     await metrics.render();
     sessions = 5;
 
@@ -143,7 +149,13 @@ test("two sets of metrics count apart", async () => {
 
 function createWatched(): Metrics {
   const metrics = createMetrics(build);
-  metrics.watch({ sessions: () => 1, journalMessages: () => 2, journalBytes: () => 3 });
+  metrics.watch({
+    sessions: () => 1,
+    replays: () => 0,
+    idempotencyKeys: () => 0,
+    journalMessages: () => 2,
+    journalBytes: () => 3,
+  });
   return metrics;
 }
 

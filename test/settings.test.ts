@@ -21,9 +21,13 @@ test("without any source every setting has its default, in bytes and millisecond
     ping: 25_000,
     httpTimeout: 30_000,
     drain: 8_000,
+    data: "",
     retainTime: 600_000,
     retainBytes: 67_108_864,
     retainCount: 100_000,
+    maxIdempotencyKeys: 100_000,
+    maxBatch: 4_194_304,
+    maxBatchCount: 10_000,
     logLevel: "info",
     logFormat: "auto",
   });
@@ -40,6 +44,11 @@ const kinds: readonly { name: string; takes: Record<string, unknown>; refuses: s
     name: "port",
     takes: { "0": 0, "8080": 8080, "65535": 65_535 },
     refuses: ["", "65536", "-1", "1.5", "80a", "0x50", "1e3", " 80", "٣"],
+  },
+  {
+    name: "data",
+    takes: { "messages.db": "messages.db", "/var/lib/my push/ü.db": "/var/lib/my push/ü.db" },
+    refuses: ["", "a\0b"],
   },
   {
     name: "max-sessions",
@@ -349,10 +358,12 @@ describe("every row of the table is", () => {
       const at = lines.findIndex((line) => new RegExp(`^ +--${row.name}( |$)`).test(line));
 
       expect(lines[at + 1]?.trim()).toBe(row.help);
-      expect(lines[at]).toEndWith(` (${row.default})`);
+      expect(lines[at]).toEndWith(` (${row.default || "none"})`);
       expect(toMarkdown().split("\n")).toContainEqual(
         expect.stringMatching(
-          new RegExp(`^\\| \`--${row.name}\` \\| \`SERVER_PUSH_[A-Z_]+\` .*\`${row.default}\``),
+          new RegExp(
+            `^\\| \`--${row.name}\` \\| \`SERVER_PUSH_[A-Z_]+\` .*${row.default === "" ? " none " : `\`${row.default}\``}`,
+          ),
         ),
       );
     });

@@ -25,6 +25,9 @@ const targets = [
   "windows-arm64",
 ];
 
+/** The program, and what runs in a worker of its own. */
+const entries = ["src/main.ts", "src/journal/sqlite-writer.ts"];
+
 /** Enough for the largest message that `--max-message` allows by default, each byte percent-encoded, in a GET. */
 const maxHeaderSize = 262144;
 
@@ -63,9 +66,11 @@ async function compile(name: string, target?: string): Promise<void> {
     "--no-compile-autoload-bunfig",
     `--compile-exec-argv=--max-http-header-size=${maxHeaderSize}`,
     `--define=BUILD_COMMIT=${JSON.stringify(commit)}`,
+    // A worker is found beside the file that starts it, in the source and in the binary alike.
+    "--root=src/journal",
     `--outfile=${unfinished}`,
   ];
-  await $`${process.execPath} build ${flags} src/main.ts`.cwd(root).quiet();
+  await $`${process.execPath} build ${flags} ${entries}`.cwd(root).quiet();
   await rename(unfinished, join(dist, name));
   await rm(`${unfinished}.map`, { force: true }); // the binary has it inside
   process.stdout.write(`dist/${name}\n`);

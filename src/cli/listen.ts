@@ -1,10 +1,16 @@
 /**
- * `server-push listen`: prints what arrives, and comes back when the connection is lost.
+ * `server-push listen`: prints what arrives, and comes back to where it was when the connection is lost.
+ *
+ *   connect ──► take frames ──► lost: wait a little ──► connect, with `since`
+ *                    └──► full: wait until all is written ──► connect, with `since`
+ *
+ * A WebSocket cannot be told to wait, so a reader of our output that stalls ends the connection before too much waits for it: what
+ * comes meanwhile is kept by the server's journal, and is fetched from there.
  */
 import { toEscapes } from "../errors.ts";
-import { mayReconnect } from "../protocol.ts";
+import { mayReconnect, type MessageFrame, type ServerFrame, subprotocol } from "../protocol.ts";
 import { addressOptions, call, describeFailure, parse, readProblem, toCallUrl } from "./client.ts";
-import { fail, note, print } from "./output.ts";
+import { fail, Lines, note, print } from "./output.ts";
 
 const help = `Print every message that arrives from a running server, one a line.
 
@@ -12,102 +18,152 @@ Usage: server-push listen [--userid ID] [--compid ID] [OPTIONS]
 
   --userid ID     The user to be
   --compid ID     The component to be; with neither, only what is pushed to all arrives
+  --since WHEN    Begin with what came after an id, in a time until now such as 10m, or with all that is kept; without
+                  it, begin now
   --count N       End after N messages
   --json          Print {"data":"…"}, or {"base64":"…"} for a binary message
   --url URL       The server (http://127.0.0.1:8888)
 
 A text is printed as it is, but that line breaks and control characters are shown as \\n and \\u001b, so that a
-message is always one line; a binary message is printed in base64. A lost connection is opened again, with
-a note on standard error: what is pushed meanwhile is missed.
+message is always one line; a binary message is printed in base64. A lost connection is opened again, with a note
+on standard error, and what was pushed meanwhile follows. When the server cannot prove that it has all of that, a
+note says so.
 Exit status: 0 after --count messages, 1 refused or not reached, 2 wrong arguments.
 `;
 
 const firstPauseMs = 500;
 const longestPauseMs = 20_000;
+/** How long there may be no answer to a handshake, and how late a frame may be that is due. */
+const handshakeMs = 10_000;
+const graceMs = 2000;
 
 export async function listen(argv: readonly string[]): Promise<number> {
   const parsed = parse(argv, {
     ...addressOptions,
+    since: { type: "string" },
     count: { type: "string" },
     json: { type: "boolean", default: false },
   });
   if (typeof parsed === "string") return fail(2, parsed);
   const { values, positionals } = parsed;
   if (values.help) return await print(help);
-  const { userid, compid, json } = values;
+  const { userid, compid, since, json } = values;
   const [surplus] = positionals;
   if (surplus !== undefined)
     return fail(2, `unexpected argument ${JSON.stringify(surplus)}, expected only options`);
   if (values.count !== undefined && !/^[1-9]\d{0,14}$/.test(values.count))
     return fail(2, "--count: expected a whole number from 1");
-  const url = toCallUrl(values.url, "/ws", { userid, compid });
+  const url = toCallUrl(values.url, "/ws", { userid, compid, since });
   if (url === undefined)
     return fail(2, "--url: expected an http or https URL, such as http://127.0.0.1:8888");
 
-  const output = Bun.stdout.writer();
-  const write = async (line: string) => {
-    await output.write(`${line}\n`);
-    await output.flush();
-  };
+  const lines = new Lines();
   let wanted = values.count === undefined ? Number.POSITIVE_INFINITY : Number(values.count);
-  const take = (data: string | Uint8Array) => {
-    if (wanted <= 0) return false;
-    // It fails when whoever read our output has had enough: `server-push listen | head -1`.
-    write(json ? toJson(data) : toLine(data)).catch(() => process.exit(0));
-    return --wanted > 0;
+  const take = (frame: ServerFrame): boolean => {
+    // A newer server may have more to say.
+    if (frame.type !== "welcome" && frame.type !== "message" && frame.type !== "position") return true;
+    if (frame.type === "welcome" && frame.resumed === false) note(describeGap(url));
+    url.searchParams.set("since", frame.id);
+    if (frame.type !== "message") return true;
+    lines.add(json ? toJson(frame) : toLine(frame));
+    return --wanted > 0 && !lines.areFull;
   };
 
   let everOpen = false;
-  for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(pauseMs * 2, longestPauseMs)) {
-    const { opened, code, reason } = await receive(url, take);
-    if (wanted <= 0) {
-      await output.end();
-      return 0;
+  let pauseMs = firstPauseMs;
+  for (;;) {
+    const { state, code, reason } = await receive(url, take);
+    if (state === "stopped") {
+      await lines.written();
+      if (wanted === 0) return 0;
+      continue;
     }
-    if (opened) {
+    if (state === "opened") {
       everOpen = true;
       pauseMs = firstPauseMs;
     }
     if (!everOpen) return fail(1, await explain(url));
-    if (!mayReconnect(code)) return fail(1, `closed by the server: ${code} ${reason}`);
+    if (!mayReconnect(code)) {
+      await lines.written();
+      return fail(1, `closed by the server: ${code} ${reason}`);
+    }
     const waitMs = Math.round(Math.random() * pauseMs);
     note(`connection lost (${[code, reason].join(" ").trim()}), back in ${waitMs} ms`);
     await Bun.sleep(waitMs);
+    pauseMs = Math.min(pauseMs * 2, longestPauseMs);
   }
 }
 
-/** One connection, from its begin to its end. Closes it when `take` wants no more. */
-function receive(url: URL, take: (data: string | Uint8Array) => boolean) {
+interface Ending {
+  /** How far it came: `stopped` when `take` wanted no more. */
+  readonly state: "connecting" | "opened" | "stopped";
+  readonly code: number;
+  readonly reason: string;
+}
+
+/** One connection, from its begin to its end: closes it when `take` wants no more, and gives it up when nothing is heard. */
+function receive(url: URL, take: (frame: ServerFrame) => boolean): Promise<Ending> {
   const target = new URL(url);
   target.protocol = url.protocol.replace("http", "ws");
-  const socket = new WebSocket(target);
-  socket.binaryType = "arraybuffer";
-  const end = Promise.withResolvers<{ opened: boolean; code: number; reason: string }>();
-  let opened = false;
-  socket.onopen = () => (opened = true);
-  socket.onmessage = ({ data }) => {
-    if (!take(typeof data === "string" ? data : new Uint8Array(data))) socket.close(1000);
+  const socket = new WebSocket(target, subprotocol);
+  const { promise, resolve } = Promise.withResolvers<Ending>();
+  let state: Ending["state"] = "connecting";
+  let silenceMs = handshakeMs;
+  const giveUp = () => {
+    // A farewell would wait for an answer that does not come.
+    socket.terminate();
+    resolve({ state, code: 1006, reason: `nothing heard for ${silenceMs / 1000} s` });
   };
-  socket.onclose = ({ code, reason }) => end.resolve({ opened, code, reason });
-  return end.promise;
+  let timer = setTimeout(giveUp, silenceMs);
+  const stayAwake = () => {
+    clearTimeout(timer);
+    timer = setTimeout(giveUp, silenceMs);
+  };
+  socket.onopen = () => {
+    // A server that knows nothing of it would send what has no ids.
+    if (socket.protocol === subprotocol) state = "opened";
+    else socket.close(1000);
+  };
+  socket.onmessage = ({ data }) => {
+    // What had been sent before the server knew that it should stop comes again, as no id of it was taken.
+    if (state !== "opened") return;
+    const frame: ServerFrame = JSON.parse(data);
+    if (frame.type === "welcome") silenceMs = 2 * frame.idle * 1000 + graceMs;
+    stayAwake();
+    if (take(frame)) return;
+    state = "stopped";
+    socket.close(1000);
+  };
+  socket.onclose = ({ code, reason }) => {
+    clearTimeout(timer);
+    resolve({ state, code, reason });
+  };
+  return promise;
 }
 
 /** Why the handshake failed: the same URL without one runs the same checks and says it. */
 async function explain(url: URL): Promise<string> {
   try {
-    const response = await call(url);
-    return response.status === 426 ? `${url.origin} did not accept a WebSocket` : await readProblem(response);
+    const response = await call(url, { signal: AbortSignal.timeout(handshakeMs) });
+    return response.status === 426
+      ? `${url.origin} did not accept a WebSocket with the subprotocol ${subprotocol}`
+      : await readProblem(response);
   } catch (error) {
     return describeFailure(url, error);
   }
 }
 
-function toJson(data: string | Uint8Array): string {
-  return JSON.stringify(typeof data === "string" ? { data } : { base64: data.toBase64() });
+function describeGap(url: URL): string {
+  const since = url.searchParams.get("since");
+  return `messages may be missing: the server cannot resume after ${since}, as it restarted or keeps it no longer; going on from now`;
 }
 
-function toLine(data: string | Uint8Array): string {
-  if (typeof data !== "string") return data.toBase64();
+function toJson({ data, base64 }: MessageFrame): string {
+  return JSON.stringify(base64 === undefined ? { data } : { base64 });
+}
+
+function toLine({ data = "", base64 }: MessageFrame): string {
+  if (base64 !== undefined) return base64;
   return data.replace(/[\p{Cc}\u2028\u2029]/gu, (character) => shown.get(character) ?? toEscapes(character));
 }
 

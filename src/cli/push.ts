@@ -13,6 +13,11 @@ Usage: server-push push [--userid ID] [--compid ID] [OPTIONS] [MESSAGE]
   --compid ID     The component
   --all           Everyone, in place of a user or component
   --event NAME    The name that a client can listen for
+  --key KEY       What it tells the state of: it replaces what was pushed before with the same address and key, for
+                  everybody who has not had that yet
+  --ttl SECONDS   How long somebody who comes later still gets it; 0: only who is connected
+  --idempotency-key KEY
+                  Trying again with the same key within five minutes pushes nothing, and prints the first answer
   --binary        Push bytes, as a binary frame
   --url URL       The server (http://127.0.0.1:8888)
 
@@ -25,26 +30,35 @@ export async function push(argv: readonly string[]): Promise<number> {
     ...addressOptions,
     all: { type: "boolean", default: false },
     event: { type: "string" },
+    key: { type: "string" },
+    ttl: { type: "string" },
+    "idempotency-key": { type: "string" },
     binary: { type: "boolean", default: false },
   });
   if (typeof parsed === "string") return fail(2, parsed);
   const { values, positionals } = parsed;
   if (values.help) return await print(help);
-  const { userid, compid, event, all } = values;
+  const { userid, compid, event, key, ttl, all, "idempotency-key": idempotencyKey } = values;
   const addressed = userid !== undefined || compid !== undefined;
   if (all === addressed) return fail(2, "expected either --all, or --userid or --compid or both");
   if (positionals.length > 1)
     return fail(2, `expected one MESSAGE, found ${positionals.length}: put it in quotes`);
-  const url = toCallUrl(values.url, all ? "/pushtoall" : "/push", { userid, compid, event });
+  // A header could not carry it; what the server wants of it besides, the server says.
+  if (idempotencyKey !== undefined && !/^[\x20-\x7e]*$/.test(idempotencyKey))
+    return fail(2, "--idempotency-key: expected characters of printable ASCII");
+  const url = toCallUrl(values.url, all ? "/pushtoall" : "/push", { userid, compid, event, key, ttl });
   if (url === undefined)
     return fail(2, "--url: expected an http or https URL, such as http://127.0.0.1:8888");
   const [message = "-"] = positionals;
   if (message === "-" && process.stdin.isTTY)
     return fail(2, "expected a MESSAGE, as an argument or on standard input");
   const body = message === "-" ? await Bun.stdin.bytes() : message;
-  const type = values.binary ? "application/octet-stream" : "text/plain; charset=utf-8";
+  const headers = {
+    "Content-Type": values.binary ? "application/octet-stream" : "text/plain; charset=utf-8",
+    ...(idempotencyKey !== undefined && { "Idempotency-Key": idempotencyKey }),
+  };
   try {
-    const response = await call(url, { method: "POST", body, headers: { "Content-Type": type } });
+    const response = await call(url, { method: "POST", body, headers });
     if (!response.ok) return fail(1, await readProblem(response));
     return await print(`${await response.text()}\n`);
   } catch (error) {

@@ -3,6 +3,7 @@
  */
 import { dns } from "bun";
 import { quote } from "../errors.ts";
+import { UnusableFile } from "../journal.ts";
 import { createLogger, type Logger } from "../logger.ts";
 import { maxFileDescriptors } from "../metrics.ts";
 import { openServer, type Server } from "../server.ts";
@@ -50,6 +51,7 @@ async function open(settings: Settings, logger: Logger): Promise<Server | string
   try {
     return await openServer({ settings, logger, build });
   } catch (error) {
+    if (error instanceof UnusableFile) return `--data: ${error.message}`;
     const host = settings.host.includes(":") ? `[${settings.host}]` : settings.host;
     const place = `${host}:${settings.port}`;
     // Bun says EADDRINUSE of a name that has no address, too.

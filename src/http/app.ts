@@ -8,6 +8,7 @@ import type { Hub } from "../hub.ts";
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../metrics.ts";
 import { readPath } from "../query.ts";
+import { batchRoutes } from "./batch.ts";
 import { toResponse } from "./errors.ts";
 import { describeApi } from "./openapi.ts";
 import { pageRoutes } from "./pages.ts";
@@ -20,12 +21,19 @@ export interface AppParts {
   readonly logger: Logger;
   /** The largest message, in bytes. */
   readonly maxMessage: number;
+  /** The largest batch, in bytes and in messages. */
+  readonly maxBatch: number;
+  readonly maxBatchCount: number;
   readonly version: string;
   /** The ways to receive. */
   readonly receivers: readonly AnyElysia[];
 }
 
-export function createApp({ hub, metrics, logger, maxMessage, version, receivers }: AppParts): AnyElysia {
+/** Where GET does more than to read. */
+const withoutHead = new Set(["/push", "/pushtoall", "/sse", "/poll"]);
+
+export function createApp(parts: AppParts): AnyElysia {
+  const { hub, metrics, logger, version, receivers } = parts;
   // Compiled at its first request, a handler would stay behind the check whether it is; that costs every push 2 %.
   const app: AnyElysia = new Elysia({ normalize: false, precompile: true })
     .onError({ as: "global" }, ({ code, error, request }) => {
@@ -42,13 +50,14 @@ export function createApp({ hub, metrics, logger, maxMessage, version, receivers
     .use(swagger({ path: "/swagger", documentation: describeApi(version) }))
     .use(pageRoutes())
     .use(statusRoutes({ hub, metrics }))
-    .use(pushRoutes({ hub, metrics, maxMessage }));
+    .use(pushRoutes(parts))
+    .use(batchRoutes(parts));
   for (const receiver of receivers) app.use(receiver);
 
   const methods = new Map<string, string>();
   for (const [path, routes = []] of Object.entries(Object.groupBy(app.routes, (route) => route.path))) {
     const own = new Set(routes.map((route) => route.method));
-    if (own.has("GET") && !path.startsWith("/push")) own.add("HEAD");
+    if (own.has("GET") && !withoutHead.has(path)) own.add("HEAD");
     methods.set(path, [...own, "OPTIONS"].join(", "));
   }
   return app;

@@ -21,11 +21,14 @@ export const answers: Readonly<Record<ErrorCode, Answer>> = {
   missing_address: { status: 400, title: "Missing address" },
   empty_message: { status: 400, title: "Empty message" },
   malformed_body: { status: 400, title: "Malformed body" },
+  // Only ever in a frame of push.v1.
+  malformed_frame: { status: 400, title: "Malformed frame" },
   not_found: { status: 404, title: "Not found" },
   method_not_allowed: { status: 405, title: "Method not allowed" },
   // The rest of the message is not worth reading.
   too_large: { status: 413, title: "Message too large", headers: { Connection: "close" } },
   unsupported_media_type: { status: 415, title: "Unsupported media type" },
+  idempotency_key_reused: { status: 422, title: "Idempotency key reused" },
   upgrade_required: {
     status: 426,
     title: "Upgrade required",
@@ -40,11 +43,11 @@ export const answers: Readonly<Record<ErrorCode, Answer>> = {
 export const problemType = "application/problem+json";
 
 export function toResponse(
-  { code, detail }: PushError,
+  { code, detail, item }: PushError,
   headers: Readonly<Record<string, string>> = {},
 ): Response {
   const { status, title, headers: own } = answers[code];
-  return new Response(JSON.stringify({ type: "about:blank", title, status, detail, code }), {
+  return new Response(JSON.stringify({ type: "about:blank", title, status, detail, code, item }), {
     status,
     headers: { "Content-Type": problemType, "Cache-Control": "no-store", ...own, ...headers },
   });

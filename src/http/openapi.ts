@@ -5,7 +5,8 @@
 import type { OpenAPIV3 } from "openapi-types";
 import { maxIdBytes } from "../address.ts";
 import type { ErrorCode } from "../errors.ts";
-import { maxEventBytes } from "../message.ts";
+import { maxIdempotencyKeyBytes } from "../idempotency.ts";
+import { maxEventBytes, maxKeyBytes, maxTtl } from "../message.ts";
 import { answers, problemType } from "./errors.ts";
 
 type Responses = OpenAPIV3.ResponsesObject;
@@ -21,9 +22,12 @@ const details: Readonly<Record<ErrorCode, string>> = {
   empty_message: "message is empty, expected at least 1 byte",
   malformed_body:
     "the body is not UTF-8, expected UTF-8; to push bytes, send Content-Type: application/octet-stream",
+  malformed_frame: "the frame is not JSON",
   too_large: "message is 70210 bytes, the limit is 65536",
   unsupported_media_type:
     'Content-Type "image/png" is not supported, expected text/plain, application/json or application/octet-stream',
+  idempotency_key_reused:
+    'Idempotency-Key "order-17" was used within five minutes for another push, expected a new key',
   not_found: 'nothing is at "/pish"; the API is documented at /swagger',
   method_not_allowed: "PUT is not allowed here, expected GET, POST, OPTIONS",
   upgrade_required: "this is a WebSocket endpoint, expected a WebSocket handshake; all else is well",
@@ -85,7 +89,13 @@ export function describePush({
   form: "query" | "body";
   toAll: boolean;
 }): OpenAPIV3.OperationObject {
-  const names = [...(toAll ? [] : ["userid", "compid"]), ...(form === "query" ? ["message"] : []), "event"];
+  const names = [
+    ...(toAll ? [] : ["userid", "compid"]),
+    ...(form === "query" ? ["message"] : []),
+    "event",
+    "key",
+    "ttl",
+  ];
   const inBody = form === "body";
   return {
     operationId: `${inBody ? "post" : "get"}Push${toAll ? "ToAll" : ""}`,
@@ -94,7 +104,7 @@ export function describePush({
     description: toAll
       ? "Reaches every session that is connected."
       : "With `userid` and `compid`: the sessions of that user and component. With `userid` alone: all of that user's. With `compid` alone: all of that component's. Without either it is refused.",
-    parameters: names.map(parameter),
+    parameters: [...names, "idempotencyKey"].map(parameter),
     ...(inBody && {
       requestBody: {
         required: true,
@@ -117,11 +127,7 @@ export function describePush({
           ...(inBody
             ? (["empty_message", "malformed_body", "unsupported_media_type"] as const)
             : (["missing_parameter"] as const)),
-          "too_large",
-          "method_not_allowed",
-          "internal",
-          "shutting_down",
-          "unavailable",
+          ...always,
         ],
         names,
       ),
@@ -132,12 +138,79 @@ export function describePush({
   };
 }
 
+/** Many messages in one call. */
+export function describeBatch(): OpenAPIV3.OperationObject {
+  const line = { userid: "123", message: "hello" };
+  return {
+    operationId: "postBatch",
+    tags: ["publishers"],
+    summary: "Push many messages, all or none",
+    description:
+      "A JSON array, or a line of JSON for each message. They are delivered in this order. One item that cannot be pushed refuses the whole batch; `item` in the answer is its number, counted from 0.",
+    parameters: [parameter("idempotencyKey")],
+    requestBody: {
+      required: true,
+      content: {
+        "application/json": {
+          schema: { type: "array", minItems: 1, items: { $ref: "#/components/schemas/Item" } },
+          example: [line, { all: true, message: "to everyone" }],
+        },
+        "application/x-ndjson": {
+          schema: { type: "string" },
+          example: `${JSON.stringify(line)}\n${JSON.stringify(line)}\n`,
+        },
+      },
+    },
+    responses: {
+      200: { description: "Taken, and at least one was sent to a session", content: receiptsContent },
+      202: { description: "Taken, and nobody was there to get any of them", content: receiptsContent },
+      ...describeProblems([
+        ...badQuery,
+        "missing_parameter",
+        "missing_address",
+        "empty_message",
+        "malformed_body",
+        "unsupported_media_type",
+        ...always,
+      ]),
+    },
+  };
+}
+
+const receiptsContent = {
+  "application/json": {
+    schema: { type: "array" as const, items: { $ref: "#/components/schemas/Receipt" } },
+    example: [
+      { id: "k3f9a0zq-1042", sessions: 2 },
+      { id: "k3f9a0zq-1043", sessions: 0 },
+    ],
+  },
+};
+
+/** What every call of publishers can be refused with. */
+const always = [
+  "too_large",
+  "idempotency_key_reused",
+  "method_not_allowed",
+  "internal",
+  "shutting_down",
+  "unavailable",
+] as const;
+
 const id = (what: string, example: string): OpenAPIV3.ParameterObject => ({
   name: what,
   in: "query",
   description: `1 to ${maxIdBytes} bytes of UTF-8 without control characters`,
   schema: { type: "string", minLength: 1, maxLength: maxIdBytes },
   example,
+});
+
+const sinceParameter = (name: string, description: string): OpenAPIV3.ParameterObject => ({
+  name,
+  in: "query",
+  description: `${description}: the id of the last message that the client has had, a duration back from now such as \`10m\`, or \`all\` that is kept`,
+  schema: { type: "string", minLength: 1 },
+  example: "k3f9a0zq-1042",
 });
 
 /** The document without its paths. */
@@ -148,7 +221,7 @@ export function describeApi(version: string) {
       version,
       description: [
         "Push a message to any open browser page with a single HTTP call.",
-        "A parameter of a push or of `/ws` that is unknown, repeated, empty or malformed is refused by name; `_` is ignored.",
+        "A parameter of a push or of a client's call that is unknown, repeated, empty or malformed is refused by name; `_` is ignored.",
         "Every error is `application/problem+json` (RFC 9457); programs branch on its `code`.",
         "A path that is not here is 404 `not_found`; a method that a path does not have is 405 `method_not_allowed`, with `Allow`.",
       ].join("\n\n"),
@@ -177,6 +250,41 @@ export function describeApi(version: string) {
           description: `A name that a client can listen for: 1 to ${maxEventBytes} bytes of UTF-8 without control characters`,
           schema: { type: "string", minLength: 1, maxLength: maxEventBytes },
           example: "order",
+        },
+        key: {
+          name: "key",
+          in: "query",
+          description: `What the message tells the state of: a later one with the same address and key replaces it for everybody who has not had it yet. 1 to ${maxKeyBytes} bytes of UTF-8 without control characters`,
+          schema: { type: "string", minLength: 1, maxLength: maxKeyBytes },
+          example: "progress",
+        },
+        ttl: {
+          name: "ttl",
+          in: "query",
+          description:
+            "How many seconds the message is there for who comes later; 0: only who is connected gets it",
+          schema: { type: "integer", minimum: 0, maximum: maxTtl },
+          example: 60,
+        },
+        idempotencyKey: {
+          name: "Idempotency-Key",
+          in: "header",
+          description:
+            "A repeat within five minutes pushes nothing, gets the first answer, and says `Idempotency-Replayed: true`",
+          schema: { type: "string", minLength: 1, maxLength: maxIdempotencyKeyBytes },
+          example: "order-17-paid",
+        },
+        since: sinceParameter("since", "Where to start"),
+        last_event_id: sinceParameter(
+          "last_event_id",
+          "The same, for programs that cannot send the header `Last-Event-ID`, which wins over it; wins over `since`. What is none of these counts as an id that is not known",
+        ),
+        wait: {
+          name: "wait",
+          in: "query",
+          description: "How many seconds to wait for a message",
+          schema: { type: "integer", minimum: 0, maximum: 120, default: 25 },
+          example: 25,
         },
       },
       responses: {
@@ -208,7 +316,51 @@ export function describeApi(version: string) {
             title: { type: "string" },
             status: { type: "integer" },
             detail: { type: "string", description: "What was wrong, with what, and what was expected" },
-            code: { type: "string", enum: Object.keys(answers) },
+            code: { type: "string", enum: Object.keys(answers).filter((code) => code !== "malformed_frame") },
+            item: {
+              type: "integer",
+              minimum: 0,
+              description: "Of a batch: the item that is wrong, counted from 0",
+            },
+          },
+        },
+        Item: {
+          type: "object",
+          required: ["message"],
+          additionalProperties: false,
+          description: "With `userid`, `compid` or both, or with `all`",
+          properties: {
+            userid: { type: "string", minLength: 1, maxLength: maxIdBytes },
+            compid: { type: "string", minLength: 1, maxLength: maxIdBytes },
+            all: { type: "boolean", enum: [true] },
+            message: { type: "string", minLength: 1 },
+            event: { type: "string", minLength: 1, maxLength: maxEventBytes },
+            key: { type: "string", minLength: 1, maxLength: maxKeyBytes },
+            ttl: { type: "integer", minimum: 0, maximum: maxTtl },
+          },
+        },
+        PollAnswer: {
+          type: "object",
+          required: ["id", "messages"],
+          properties: {
+            id: { type: "string", description: "The `since` of the next poll" },
+            resumed: {
+              type: "boolean",
+              description: "Where an id was given: whether it is proven that nothing since was lost",
+            },
+            messages: {
+              type: "array",
+              items: {
+                type: "object",
+                required: ["id"],
+                properties: {
+                  id: { type: "string" },
+                  event: { type: "string" },
+                  data: { type: "string", description: "A text" },
+                  base64: { type: "string", description: "Bytes, instead of `data`" },
+                },
+              },
+            },
           },
         },
       },

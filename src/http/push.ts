@@ -1,14 +1,18 @@
 /**
- * The calls of publishers: /push and /pushtoall, each as GET with the message in the query and as POST with it as the body.
+ * The calls of publishers for one message: /push and /pushtoall, each as GET with the message in the query and as POST with it as the
+ * body.
  */
 import { Elysia } from "elysia";
 import { type Address, toTopic, topicOfAll } from "../address.ts";
-import { PushError, quote } from "../errors.ts";
-import type { Hub, Receipt } from "../hub.ts";
-import { type Body, checkBody } from "../message.ts";
+import { PushError } from "../errors.ts";
+import type { Hub } from "../hub.ts";
+import type { Receipt } from "../idempotency.ts";
+import { type Body, checkBody, type Draft } from "../message.ts";
 import type { Metrics } from "../metrics.ts";
-import { readQuery } from "../query.ts";
+import { readQuery, refuseHead } from "../query.ts";
+import { readMessage } from "./body.ts";
 import { describePush } from "./openapi.ts";
+import { checkEvent, headersOf, readIdempotencyKey, readTtl } from "./publish.ts";
 
 export interface PushRoutesParts {
   readonly hub: Hub;
@@ -17,6 +21,13 @@ export interface PushRoutesParts {
   readonly maxMessage: number;
 }
 
+const addressed = ["userid", "compid"] as const;
+const inQuery = ["message"] as const;
+/** What every form of a push may have besides. */
+const options = ["event", "key", "ttl"] as const;
+
+type Options = { readonly [name in (typeof options)[number]]?: string };
+
 export function pushRoutes({ hub, metrics, maxMessage }: PushRoutesParts) {
   return new Elysia()
     .get(
@@ -24,8 +35,8 @@ export function pushRoutes({ hub, metrics, maxMessage }: PushRoutesParts) {
       ({ request }) => {
         const began = performance.now();
         refuseHead(request);
-        const query = readQuery(request.url, ["userid", "compid", "message", "event"]);
-        return publish(toPushTopic(query), requireMessage(query.message), query.event, began);
+        const query = readQuery(request.url, [...addressed, ...inQuery, ...options]);
+        return publish(request, toPushTopic(query), requireMessage(query.message), query, began);
       },
       { detail: describePush({ form: "query", toAll: false }) },
     )
@@ -33,9 +44,9 @@ export function pushRoutes({ hub, metrics, maxMessage }: PushRoutesParts) {
       "/push",
       async ({ request }) => {
         const began = performance.now();
-        const query = readQuery(request.url, ["userid", "compid", "event"]);
+        const query = readQuery(request.url, [...addressed, ...options]);
         const topic = toPushTopic(query);
-        return publish(topic, await readBody(request, maxMessage), query.event, began);
+        return publish(request, topic, await readMessage(request, maxMessage), query, began);
       },
       { parse: "none", detail: describePush({ form: "body", toAll: false }) },
     )
@@ -44,8 +55,8 @@ export function pushRoutes({ hub, metrics, maxMessage }: PushRoutesParts) {
       ({ request }) => {
         const began = performance.now();
         refuseHead(request);
-        const { message, event } = readQuery(request.url, ["message", "event"]);
-        return publish(topicOfAll, requireMessage(message), event, began);
+        const query = readQuery(request.url, [...inQuery, ...options]);
+        return publish(request, topicOfAll, requireMessage(query.message), query, began);
       },
       { detail: describePush({ form: "query", toAll: true }) },
     )
@@ -53,41 +64,54 @@ export function pushRoutes({ hub, metrics, maxMessage }: PushRoutesParts) {
       "/pushtoall",
       async ({ request }) => {
         const began = performance.now();
-        const { event } = readQuery(request.url, ["event"]);
-        return publish(topicOfAll, await readBody(request, maxMessage), event, began);
+        const query = readQuery(request.url, options);
+        return publish(request, topicOfAll, await readMessage(request, maxMessage), query, began);
       },
       { parse: "none", detail: describePush({ form: "body", toAll: true }) },
     );
 
   function publish(
+    request: Request,
     topic: string,
     body: Body,
-    event: string | undefined,
+    query: Options,
     began: number,
   ): Response | Promise<Response> {
     checkBody(body, maxMessage);
-    const receipt = hub.publish(event === undefined ? { topic, body } : { topic, body, event });
+    const draft = toDraft(topic, body, query);
+    const idempotencyKey = readIdempotencyKey(request.headers);
+    if (idempotencyKey !== undefined)
+      return hub
+        .publishAll([draft], idempotencyKey)
+        .then(({ receipts: [receipt], repeated }) => answer(receipt, began, repeated));
+    const receipt = hub.publish(draft);
     return receipt instanceof Promise
       ? receipt.then((given) => answer(given, began))
       : answer(receipt, began);
   }
 
-  function answer({ id, sessions }: Receipt, began: number): Response {
+  function answer(receipt: Receipt | undefined, began: number, repeated = false): Response {
+    if (receipt === undefined) throw new TypeError("expected a receipt for every message");
+    const { id, sessions } = receipt;
     metrics.pushed((performance.now() - began) / 1000);
     // An id is letters, digits and a hyphen: nothing to escape.
-    return new Response(`{"id":"${id}","sessions":${sessions}}`, sessions > 0 ? delivered : kept);
+    return new Response(`{"id":"${id}","sessions":${sessions}}`, {
+      status: sessions > 0 ? 200 : 202,
+      headers: headersOf(repeated),
+    });
   }
 }
 
-// An instance is copied; an object would be read and checked name by name, at every push.
-const headers = new Headers({ "Content-Type": "application/json", "Cache-Control": "no-store" });
-const delivered = { status: 200, headers };
-const kept = { status: 202, headers };
-
-/** Bun answers HEAD by running the handler of GET, which here would push. */
-function refuseHead(request: Request): void {
-  if (request.method === "HEAD")
-    throw new PushError("method_not_allowed", "HEAD is not allowed here, expected GET or POST");
+function toDraft(topic: string, body: Body, { event, key, ttl }: Options): Draft {
+  // Nearly all have none of these, and a literal is made several times as fast.
+  if (event === undefined && key === undefined && ttl === undefined) return { topic, body };
+  return {
+    topic,
+    body,
+    ...(event !== undefined && { event: checkEvent(event) }),
+    ...(key !== undefined && { key }),
+    ...(ttl !== undefined && { ttl: readTtl(ttl) }),
+  };
 }
 
 function toPushTopic(address: Address): string {
@@ -102,74 +126,4 @@ function toPushTopic(address: Address): string {
 function requireMessage(message: string | undefined): string {
   if (message !== undefined) return message;
   throw new PushError("missing_parameter", "parameter message is missing, expected the text to push");
-}
-
-/**
- * The body of a POST as a message: text of any text type or JSON, bytes of `application/octet-stream`. Reads no more than
- * the limit, whatever the client announces or goes on to send.
- */
-async function readBody(request: Request, limit: number): Promise<Body> {
-  const kind = readBodyKind(request.headers);
-  const bytes = await readBytes(request, limit);
-  if (kind === "bytes") return bytes;
-  try {
-    return utf8.decode(bytes);
-  } catch {
-    throw new PushError(
-      "malformed_body",
-      "the body is not UTF-8, expected UTF-8; to push bytes, send Content-Type: application/octet-stream",
-    );
-  }
-}
-
-/** Without `ignoreBOM`, which means "leave it in", a leading byte order mark would be lost. */
-const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-
-async function readBytes(request: Request, limit: number): Promise<Uint8Array> {
-  const announced = request.headers.get("content-length");
-  if (announced !== null) {
-    if (Number(announced) > limit)
-      throw new PushError("too_large", `message is ${Number(announced)} bytes, the limit is ${limit}`);
-    return await request.bytes();
-  }
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of request.body ?? []) {
-    size += chunk.byteLength;
-    if (size > limit) throw new PushError("too_large", `message is larger than the limit, ${limit} bytes`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
-}
-
-/** No type at all counts as text: many HTTP libraries send a string so. */
-function readBodyKind(given: Headers): "text" | "bytes" {
-  const encoding = given.get("content-encoding");
-  if (encoding !== null && encoding.toLowerCase() !== "identity")
-    throw new PushError(
-      "unsupported_media_type",
-      `Content-Encoding ${quote(encoding)} is not supported, expected none`,
-    );
-  const contentType = given.get("content-type");
-  if (contentType === null) return "text";
-  const [type = "", ...parameters] = contentType
-    .toLowerCase()
-    .split(";")
-    .map((part) => part.trim());
-  if (type === "application/octet-stream") return "bytes";
-  if (!/^(text\/.+|application\/(.+\+)?json)$/.test(type))
-    throw new PushError(
-      "unsupported_media_type",
-      `Content-Type ${quote(type)} is not supported, expected text/plain, application/json or application/octet-stream`,
-    );
-  const charset = parameters
-    .find((parameter) => parameter.startsWith("charset="))
-    ?.slice(8)
-    .replaceAll('"', "");
-  if (charset !== undefined && !["utf-8", "utf8", "us-ascii"].includes(charset))
-    throw new PushError(
-      "unsupported_media_type",
-      `charset ${quote(charset)} is not supported, expected utf-8`,
-    );
-  return "text";
 }

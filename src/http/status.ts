@@ -22,7 +22,7 @@ export function statusRoutes({ hub, metrics }: { hub: Hub; metrics: Metrics }) {
     .get(
       "/readyz",
       () => {
-        hub.refuseWhileDraining();
+        hub.checkReady();
         return json("ready");
       },
       {
@@ -35,7 +35,7 @@ export function statusRoutes({ hub, metrics }: { hub: Hub; metrics: Metrics }) {
               description: "They can",
               content: { "application/json": { example: { status: "ready" } } },
             },
-            ...describeProblems([...always, "shutting_down"]),
+            ...describeProblems([...always, "shutting_down", "unavailable"]),
           },
         },
       },

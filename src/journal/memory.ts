@@ -4,25 +4,44 @@
  * A hundred thousand messages as objects would be half a million cells that the garbage collector walks again and again,
  * which costs a push more than all the rest of the journal. So they are kept as bytes:
  *
- *   slabs   [ topic event body │ topic event body │ …        ] [ … ] [ … ]     a message never straddles two
- *   slots   where each one is, how long its parts are, and when it came: the message at `offset` is in slot
- *           `offset % capacity` of a few typed arrays, which double while they must
+ *   slabs    [ event key body │ event key body │ …        ] [ … ] [ … ]     a message never straddles two
+ *   slots    where each one is and what is known of it, as a ring of typed arrays that double while they must
+ *   topics   the newest message of each topic; from there the slots lead back and forth through the topic's own
  *
- * Trimming looks at the oldest only, so it costs the same however much is kept, and a slab goes when its last
- * message has gone. Every message is reckoned at its bytes and its slot; beyond that, memory holds a slab or two that are partly used,
- * and slots for up to twice as many messages.
+ * So a reader who missed ten messages costs ten steps, however many others there were.
+ *
+ *   offset   1 2 … 30 | 31 32 … 40 | 41 42 … 57
+ *              cleaned ^   horizon ^     head ^
+ *
+ * The horizon moves at once, whatever is beyond it is cleaned up a little with every append: when a hundred thousand
+ * expire in one moment, nobody waits for that. A slab goes when its last message is cleaned up. Every message is reckoned at its
+ * bytes and its slot, every topic at its name and its place in the table; beyond that, memory holds a slab or two that are
+ * partly used, and slots for up to twice as many messages.
  */
 import { PushError } from "../errors.ts";
-import { createEpoch, HorizonPassed, type Journal, type Retention, type TailListener } from "../journal.ts";
-import { type Draft, type Message, type Offset, sizeOf } from "../message.ts";
+import {
+  createEpoch,
+  HorizonPassed,
+  type Journal,
+  pageBytes,
+  pageMessages,
+  type Retention,
+  steadyNow,
+  type TailListener,
+} from "../journal.ts";
+import { type Draft, type Message, type Offset, sizeOf, toMessage } from "../message.ts";
+import { isReplaced, isText, Slots } from "./slots.ts";
 
-/** What a message is reckoned at beside its topic, event and body. */
+/** What a message is reckoned at beside its event, key and body, what a topic is beside its name, and a key twice its bytes. */
 export const slotBytes = 64;
+export const topicBytes = 256;
+export const keyBytes = 128;
 
 const firstCapacity = 1024;
-const pageMessages = 256;
-/** A page ends after this many messages of other topics too: a reader of few among many must not hold up the rest. */
+/** A page ends after so many messages that have expired or were replaced, too: they must not hold up the rest. */
 const pageSteps = 4096;
+/** How many messages beyond the horizon are cleaned up with each append. */
+const cleanedAtOnce = 256;
 const slabBytes = 1024 * 1024;
 
 export interface MemoryJournalOptions {
@@ -42,49 +61,31 @@ interface Slab {
   last: Offset;
 }
 
-/** The slots: one array for each thing that is known of a message. */
-class Slots {
-  readonly time: Float64Array;
-  /** The number of the slab since the first one ever, and where in it the message begins. */
-  readonly slab: Float64Array;
-  readonly start: Uint32Array;
-  readonly topicBytes: Uint16Array;
-  readonly eventBytes: Uint16Array;
-  readonly bodyBytes: Uint32Array;
-  readonly isText: Uint8Array;
-
-  constructor(readonly capacity: number) {
-    this.time = new Float64Array(capacity);
-    this.slab = new Float64Array(capacity);
-    this.start = new Uint32Array(capacity);
-    this.topicBytes = new Uint16Array(capacity);
-    this.eventBytes = new Uint16Array(capacity);
-    this.bodyBytes = new Uint32Array(capacity);
-    this.isText = new Uint8Array(capacity);
-  }
-
-  /** The bytes of the message's parts. */
-  sizeAt(slot: number): number {
-    return (this.topicBytes[slot] ?? 0) + (this.eventBytes[slot] ?? 0) + (this.bodyBytes[slot] ?? 0);
-  }
-
-  copy(from: Slots, offset: Offset): void {
-    const [to, of] = [offset % this.capacity, offset % from.capacity];
-    for (const name of ["time", "slab", "start", "topicBytes", "eventBytes", "bodyBytes", "isText"] as const)
-      this[name][to] = from[name][of] ?? 0;
-  }
+interface Topic {
+  readonly name: string;
+  readonly number: number;
+  /** Its newest message. */
+  last: Offset;
+  /** The newest message of each key. */
+  keys?: Map<string, Offset>;
 }
 
 class MemoryJournal implements Journal {
   readonly epoch = createEpoch();
+  readonly problem = undefined;
   head: Offset = 0;
   /** The offset of the newest message that is no longer kept: everything after it is. */
   #horizon: Offset = 0;
+  /** Up to which offset nothing is left. */
+  #cleaned: Offset = 0;
   #bytes = 0;
   #slots = new Slots(firstCapacity);
   #slabs: Slab[] = [];
   /** How many slabs have gone: the number of the first one that is left. */
   #slabsGone = 0;
+  readonly #topics = new Map<string, Topic>();
+  readonly #topicsByNumber: (Topic | undefined)[] = [];
+  readonly #freeNumbers: number[] = [];
   #closed = false;
   #listener: TailListener = () => {};
 
@@ -103,11 +104,10 @@ class MemoryJournal implements Journal {
     const time = this.now();
     const messages: Message[] = [];
     const offsets: Offset[] = [];
-    for (const { topic, body, event } of drafts) {
+    for (const draft of drafts) {
       const offset = this.head + 1;
-      const message =
-        event === undefined ? { topic, body, offset, time } : { topic, body, event, offset, time };
-      this.#keep(message);
+      const message = toMessage(draft, offset, time);
+      if (this.retention.count > 0) this.#keep(message);
       this.head = offset;
       this.#trim(time);
       messages.push(message);
@@ -121,122 +121,257 @@ class MemoryJournal implements Journal {
     this.#listener = listener;
   }
 
-  since(offset: Offset, topics: ReadonlySet<string>): Iterable<readonly Message[]> | undefined {
+  since(
+    offset: Offset,
+    topics: readonly string[],
+    present: Offset = Number.POSITIVE_INFINITY,
+  ): Iterable<readonly Message[]> | undefined {
     this.#trim();
     if (!Number.isSafeInteger(offset) || offset < this.#horizon || offset > this.head) return undefined;
-    return this.#pages(offset, topics);
+    return this.#pages(offset, topics, present);
+  }
+
+  offsetBefore(ageMs: number): Offset {
+    const now = this.now();
+    this.#trim(now);
+    return this.#newestBefore(now - ageMs);
+  }
+
+  /** It remembers nothing longer than the process does. */
+  settle(): void {}
+
+  remembered(): [] {
+    return [];
   }
 
   async close(): Promise<void> {
     this.#closed = true;
     this.#slabs = [];
-    this.#horizon = this.head;
+    this.#topics.clear();
+    this.#horizon = this.#cleaned = this.head;
     this.#bytes = 0;
   }
 
-  *#pages(offset: Offset, topics: ReadonlySet<string>): Generator<readonly Message[]> {
-    let page: Message[] = [];
-    let steps = 0;
-    for (let next = offset + 1; next <= this.head; next++) {
-      const message = this.#read(next, topics);
-      if (message !== undefined) page.push(message);
-      if (page.length < pageMessages && ++steps < pageSteps) continue;
+  *#pages(offset: Offset, topics: readonly string[], present: Offset): Generator<readonly Message[]> {
+    const readers = topics.map((topic) => ({ topic, taken: 0, next: 0 }));
+    for (let position = offset; ;) {
+      if (position < this.#horizon) throw new HorizonPassed(`offset ${position} is gone`);
+      const now = this.now();
+      const page: Message[] = [];
+      let bytes = 0;
+      for (const reader of readers)
+        if (reader.next === 0) reader.next = this.#next(reader.topic, reader.taken, position);
+      let more = true;
+      for (let steps = 0; steps < pageSteps && page.length < pageMessages && bytes < pageBytes; steps++) {
+        const reader = findFirst(readers);
+        if (reader === undefined) {
+          more = false;
+          break;
+        }
+        position = reader.taken = reader.next;
+        reader.next = this.#next(reader.topic, reader.taken, position);
+        if (this.#isGone(position, now, present)) continue;
+        const message = this.#read(position, reader.topic);
+        page.push(message);
+        bytes += sizeOf(message.body);
+      }
+      if (!more) {
+        if (page.length === 0) return;
+        position = this.head;
+      }
       yield page;
-      page = [];
-      steps = 0;
     }
-    if (page.length > 0) yield page;
+  }
+
+  /** The first message of the topic after `position`, of which `taken` is the one before; 0 when there is none. */
+  #next(name: string, taken: Offset, position: Offset): Offset {
+    const slots = this.#slots;
+    if (taken > this.#cleaned) {
+      const ahead = slots.ahead[taken % slots.capacity] ?? 0;
+      return ahead === 0 ? 0 : taken + ahead;
+    }
+    let found = 0;
+    for (let offset = this.#topics.get(name)?.last ?? 0; offset > position;) {
+      found = offset;
+      const back = slots.back[offset % slots.capacity] ?? 0;
+      if (back === 0) break;
+      offset -= back;
+    }
+    return found;
+  }
+
+  #isGone(offset: Offset, now: number, present: Offset): boolean {
+    const slots = this.#slots;
+    const slot = offset % slots.capacity;
+    if (((slots.flags[slot] ?? 0) & isReplaced) !== 0) return true;
+    const ttl = slots.ttl[slot] ?? 0;
+    return ttl !== 0 && offset <= present && now >= (slots.time[slot] ?? 0) + (ttl - 1) * 1000;
+  }
+
+  #read(offset: Offset, topic: string): Message {
+    const slots = this.#slots;
+    const slot = offset % slots.capacity;
+    const { bytes } = this.#slabOf(slot);
+    const start = slots.start[slot] ?? 0;
+    const afterEvent = start + (slots.eventBytes[slot] ?? 0);
+    const afterKey = afterEvent + (slots.keyBytes[slot] ?? 0);
+    const end = afterKey + (slots.bodyBytes[slot] ?? 0);
+    // A slab is written once, so what is in it can be shared.
+    const body =
+      ((slots.flags[slot] ?? 0) & isText) !== 0
+        ? bytes.toString("utf8", afterKey, end)
+        : new Uint8Array(bytes.buffer, bytes.byteOffset + afterKey, end - afterKey);
+    const ttl = slots.ttl[slot] ?? 0;
+    return {
+      topic,
+      body,
+      ...(afterEvent > start && { event: bytes.toString("utf8", start, afterEvent) }),
+      ...(afterKey > afterEvent && { key: bytes.toString("utf8", afterEvent, afterKey) }),
+      ...(ttl > 0 && { ttl: ttl - 1 }),
+      offset,
+      time: slots.time[slot] ?? 0,
+    };
   }
 
   #keep(message: Message): void {
-    if (message.offset - this.#horizon > this.#slots.capacity) this.#grow(message.offset);
-    const { topic, body, event = "", offset, time } = message;
+    const { topic: name, body, event = "", key = "", ttl, offset, time } = message;
+    if (offset - this.#cleaned > this.#slots.capacity)
+      this.#slots = this.#slots.grown(this.#cleaned + 1, offset - 1);
     const slab = this.#slabFor(message);
     const { bytes, used: start } = slab;
-    const afterTopic = start + bytes.write(topic, start);
-    const afterEvent = event === "" ? afterTopic : afterTopic + bytes.write(event, afterTopic);
-    if (typeof body === "string") slab.used = afterEvent + bytes.write(body, afterEvent);
+    const afterEvent = event === "" ? start : start + bytes.write(event, start);
+    const afterKey = key === "" ? afterEvent : afterEvent + bytes.write(key, afterEvent);
+    if (typeof body === "string") slab.used = afterKey + bytes.write(body, afterKey);
     else {
-      bytes.set(body, afterEvent);
-      slab.used = afterEvent + body.length;
+      bytes.set(body, afterKey);
+      slab.used = afterKey + body.length;
     }
     slab.last = offset;
 
     const slots = this.#slots;
     const slot = offset % slots.capacity;
     slots.time[slot] = time;
+    slots.ttl[slot] = ttl === undefined ? 0 : ttl + 1;
     slots.slab[slot] = this.#slabsGone + this.#slabs.length - 1;
     slots.start[slot] = start;
-    slots.topicBytes[slot] = afterTopic - start;
-    slots.eventBytes[slot] = afterEvent - afterTopic;
-    slots.bodyBytes[slot] = slab.used - afterEvent;
-    slots.isText[slot] = typeof body === "string" ? 1 : 0;
+    slots.eventBytes[slot] = afterEvent - start;
+    slots.keyBytes[slot] = afterKey - afterEvent;
+    slots.bodyBytes[slot] = slab.used - afterKey;
+    slots.flags[slot] = typeof body === "string" ? isText : 0;
     this.#bytes += slotBytes + slab.used - start;
+
+    const topic = this.#topics.get(name) ?? this.#addTopic(name);
+    slots.topic[slot] = topic.number;
+    slots.ahead[slot] = 0;
+    slots.back[slot] = topic.last === 0 ? 0 : offset - topic.last;
+    if (topic.last !== 0) slots.ahead[topic.last % slots.capacity] = offset - topic.last;
+    topic.last = offset;
+    if (key !== "") this.#replace(topic, key, offset);
   }
 
   /** The newest slab when the message fits into it, else a new one. */
-  #slabFor({ topic, event = "", body }: Message): Slab {
+  #slabFor({ event = "", key = "", body }: Message): Slab {
     const newest = this.#slabs.at(-1);
     const room = newest === undefined ? 0 : newest.bytes.length - newest.used;
     // A UTF-16 unit is at most three bytes of UTF-8, so mostly nothing needs to be counted.
-    if (newest !== undefined && 3 * (topic.length + event.length + body.length) <= room) return newest;
-    const size = sizeOf(topic) + sizeOf(event) + sizeOf(body);
+    if (newest !== undefined && 3 * (event.length + key.length + body.length) <= room) return newest;
+    const size = sizeOf(event) + sizeOf(key) + sizeOf(body);
     if (newest !== undefined && size <= room) return newest;
     const slab = { bytes: Buffer.allocUnsafeSlow(Math.max(slabBytes, size)), used: 0, last: 0 };
     this.#slabs.push(slab);
     return slab;
   }
 
-  /** The message at this offset if it is for one of the topics. */
-  #read(offset: Offset, topics: ReadonlySet<string>): Message | undefined {
-    const slots = this.#slots;
-    const slot = offset % slots.capacity;
-    const slab = this.#slabs[(slots.slab[slot] ?? 0) - this.#slabsGone];
-    if (offset <= this.#horizon || slab === undefined) throw new HorizonPassed(`offset ${offset} is gone`);
-    const { bytes } = slab;
-    const start = slots.start[slot] ?? 0;
-    const afterTopic = start + (slots.topicBytes[slot] ?? 0);
-    const topic = bytes.toString("utf8", start, afterTopic);
-    if (!topics.has(topic)) return undefined;
-    const afterEvent = afterTopic + (slots.eventBytes[slot] ?? 0);
-    const end = afterEvent + (slots.bodyBytes[slot] ?? 0);
-    // A slab is written once, so what is in it can be shared.
-    const body =
-      slots.isText[slot] === 1
-        ? bytes.toString("utf8", afterEvent, end)
-        : new Uint8Array(bytes.buffer, bytes.byteOffset + afterEvent, end - afterEvent);
-    const event = afterEvent > afterTopic ? { event: bytes.toString("utf8", afterTopic, afterEvent) } : {};
-    return { topic, body, ...event, offset, time: slots.time[slot] ?? 0 };
+  #slabOf(slot: number): Slab {
+    const slab = this.#slabs[(this.#slots.slab[slot] ?? 0) - this.#slabsGone];
+    if (slab === undefined) throw new HorizonPassed("the message is gone");
+    return slab;
   }
 
-  /** Makes room for the message at `next`. */
-  #grow(next: Offset): void {
-    const slots = new Slots(this.#slots.capacity * 2);
-    for (let offset = this.#horizon + 1; offset < next; offset++) slots.copy(this.#slots, offset);
-    this.#slots = slots;
+  #addTopic(name: string): Topic {
+    const number = this.#freeNumbers.pop() ?? this.#topicsByNumber.length;
+    const topic = { name, number, last: 0 };
+    this.#topics.set(name, topic);
+    this.#topicsByNumber[number] = topic;
+    this.#bytes += topicBytes + 2 * name.length;
+    return topic;
+  }
+
+  /** What was replaced is never given again, also when what replaced it expires. */
+  #replace(topic: Topic, key: string, offset: Offset): void {
+    topic.keys ??= new Map();
+    const replaced = topic.keys.get(key);
+    if (replaced === undefined) this.#bytes += keyBytes + 2 * key.length;
+    else this.#slots.flags[replaced % this.#slots.capacity]! |= isReplaced; // a key leaves the table with its message
+    topic.keys.set(key, offset);
   }
 
   #trim(now = this.now()): void {
     const { time, bytes, count } = this.retention;
-    const oldest = now - time;
     const slots = this.#slots;
-    while (this.#horizon < this.head) {
-      const slot = (this.#horizon + 1) % slots.capacity;
-      if ((slots.time[slot] ?? 0) >= oldest && this.#bytes <= bytes && this.head - this.#horizon <= count)
-        break;
-      this.#bytes -= slotBytes + slots.sizeAt(slot);
-      this.#horizon++;
+    if (this.#horizon < this.head && (slots.time[(this.#horizon + 1) % slots.capacity] ?? 0) < now - time)
+      this.#horizon = this.#newestBefore(now - time);
+    if (this.head - this.#horizon > count) this.#horizon = this.head - count;
+    for (let cleaned = 0; this.#cleaned < this.head; cleaned++) {
+      if (this.#bytes <= bytes && (this.#cleaned >= this.#horizon || cleaned >= cleanedAtOnce)) break;
+      this.#clean(this.#cleaned + 1);
     }
+    if (this.#horizon < this.#cleaned) this.#horizon = this.#cleaned;
     // The newest is written on, even when nothing in it is kept any more.
     for (let [first] = this.#slabs; this.#slabs.length > 1 && first !== undefined; [first] = this.#slabs) {
-      if (first.last > this.#horizon) break;
+      if (first.last > this.#cleaned) break;
       this.#slabs.shift();
       this.#slabsGone++;
     }
   }
+
+  /** The newest message that is older, or else the horizon. Times only ever grow. */
+  #newestBefore(time: number): Offset {
+    const slots = this.#slots;
+    let [older, younger] = [this.#horizon, this.head + 1];
+    while (younger - older > 1) {
+      const middle = Math.floor((older + younger) / 2);
+      if ((slots.time[middle % slots.capacity] ?? 0) < time) older = middle;
+      else younger = middle;
+    }
+    return older;
+  }
+
+  #clean(offset: Offset): void {
+    this.#cleaned = offset;
+    if (this.retention.count === 0) return;
+    const slots = this.#slots;
+    const slot = offset % slots.capacity;
+    this.#bytes -= slotBytes + slots.sizeAt(slot);
+    const topic = this.#topicsByNumber[slots.topic[slot] ?? 0];
+    if (topic === undefined) return;
+    const length = slots.keyBytes[slot] ?? 0;
+    if (length > 0) {
+      const start = (slots.start[slot] ?? 0) + (slots.eventBytes[slot] ?? 0);
+      const key = this.#slabOf(slot).bytes.toString("utf8", start, start + length);
+      if (topic.keys?.get(key) === offset) {
+        topic.keys.delete(key);
+        this.#bytes -= keyBytes + 2 * key.length;
+      }
+    }
+    if (topic.last !== offset) return;
+    this.#topics.delete(topic.name);
+    this.#topicsByNumber[topic.number] = undefined;
+    this.#freeNumbers.push(topic.number);
+    this.#bytes -= topicBytes + 2 * topic.name.length;
+  }
 }
 
-/** In whole milliseconds. */
-function steadyNow(): number {
-  return Math.floor(performance.timeOrigin + performance.now());
+interface Reader {
+  readonly topic: string;
+  /** The message of the topic that was read last, and the one to be read next; 0 when there is none. */
+  taken: Offset;
+  next: Offset;
+}
+
+function findFirst(readers: readonly Reader[]): Reader | undefined {
+  let first: Reader | undefined;
+  for (const reader of readers)
+    if (reader.next !== 0 && (first === undefined || reader.next < first.next)) first = reader;
+  return first;
 }

@@ -1,77 +1,25 @@
 /**
- * Receiving over a WebSocket: `/ws`, plain. A message is one frame, exactly its body.
+ * Receiving over a WebSocket: `/ws`. Plain, a message is one frame, exactly its body; with the subprotocol `push.v1`, JSON frames
+ * have its id beside it.
  *
  * The upgrade happens inside an Elysia route, so the checks of every other call hold here too; then the socket is Bun's own.
  * A message to thousands is one native publish: nothing here does work per session, but for the session's begin and end.
  */
-import type { Server, ServerWebSocket, WebSocketHandler } from "bun";
+import type { Server, WebSocketHandler } from "bun";
 import { Elysia } from "elysia";
-import { type Address, topicsOf } from "../address.ts";
 import { PushError, quote } from "../errors.ts";
 import type { Hub, Outlet } from "../hub.ts";
+import type { Body } from "../message.ts";
 import type { SessionEnd } from "../metrics.ts";
 import type { Logger } from "../logger.ts";
+import { subprotocol } from "../protocol.ts";
 import { readQuery } from "../query.ts";
-import type { Session, Sessions } from "../session.ts";
-
-type Socket = ServerWebSocket<WebSocketSession>;
-
-/** Its fields are all that an idle session costs beside the socket, so there are few. */
-class WebSocketSession implements Session {
-  readonly id: string;
-  readonly userid?: string;
-  readonly compid?: string;
-  /** `asked` from a probe until something is heard of the client; `lost` when the next probe comes first; `slow` see `drop`. */
-  state: "heard" | "asked" | "lost" | "slow" = "heard";
-  /** The close frame that waits for the client to have read what was sent before. */
-  #farewell: { readonly code: number; readonly reason: string } | undefined = undefined;
-  /** There from `open` on, and the hub knows the session only from then on. */
-  socket: Socket | undefined = undefined;
-
-  constructor(id: string, { userid, compid }: Address) {
-    this.id = id;
-    if (userid !== undefined) this.userid = userid;
-    if (compid !== undefined) this.compid = compid;
-  }
-
-  get transport() {
-    return "websocket" as const;
-  }
-
-  close(code: number, reason: string): void {
-    // Bun forgets a closed socket at once, even one with a queue, and the end of the process would cut the queue off.
-    if (this.socket !== undefined && this.socket.getBufferedAmount() > 0) this.#farewell = { code, reason };
-    else this.socket?.close(code, reason);
-  }
-
-  /** Some of what waited for the client has been read. */
-  drained(): void {
-    // Its answer to a ping waits behind what it has not read; that it reads is a sign of life too.
-    this.state = "heard";
-    if (this.#farewell !== undefined) this.close(this.#farewell.code, this.#farewell.reason);
-  }
-
-  /** Whether more waits for the client than may. */
-  isSlow(topic: string, maxQueued: number): boolean {
-    return this.socket?.isSubscribed(topic) === true && this.socket.getBufferedAmount() > maxQueued;
-  }
-
-  /** Ends it for reading too slowly. It comes back, and has missed what waited for it, but nothing from the middle. */
-  drop(): void {
-    this.state = "slow";
-    this.socket?.terminate();
-  }
-
-  probe(): void {
-    if (this.state === "heard") {
-      this.state = "asked";
-      this.socket?.ping();
-      return;
-    }
-    this.state = "lost";
-    this.socket?.terminate();
-  }
-}
+import type { Sessions } from "../session.ts";
+import { readSince, sinceParameters } from "../since.ts";
+import { webSocketDescription } from "./describe.ts";
+import { readClientFrame, toMessageFrame } from "./frames.ts";
+import { type Format, WebSocketSession } from "./socket.ts";
+import { toReplayedAtOnce, toStartHeaders } from "./start.ts";
 
 export interface WebSocketParts {
   readonly hub: Hub;
@@ -82,6 +30,8 @@ export interface WebSocketParts {
   readonly maxMessage: number;
   /** What may wait for a session that reads slowly, in bytes; over it, the session is dropped. */
   readonly maxQueued: number;
+  /** How often the client hears something, in milliseconds. */
+  readonly ping: number;
 }
 
 export function openWebSockets({
@@ -91,23 +41,43 @@ export function openWebSockets({
   createSessionId,
   maxMessage,
   maxQueued,
+  ping,
 }: WebSocketParts) {
+  const replayedAtOnce = toReplayedAtOnce(maxQueued);
+  const plain: Format = {
+    prefix: "",
+    replayedAtOnce,
+    encode: ({ body }) => body,
+    encodeFrame: () => undefined,
+  };
+  const pushV1: Format = {
+    prefix: "v1 ",
+    replayedAtOnce,
+    encode: (message) => toMessageFrame(hub.toId(message.offset), message),
+    encodeFrame: (frame) => JSON.stringify(frame),
+  };
+  /** How many sessions speak `push.v1`: without any, nothing is made for them. */
+  let pushV1Sessions = 0;
   const routes = new Elysia().get(
     "/ws",
     ({ request, server }) => {
-      const ids = readQuery(request.url, ["userid", "compid"]);
+      const query = readQuery(request.url, ["userid", "compid", ...sinceParameters]);
+      const since = readSince(query, request.headers);
       requireVersion(request);
       hub.admit();
-      const data = new WebSocketSession(createSessionId(), ids);
-      // Without the empty header Bun would accept the first subprotocol that is offered, whatever it is.
-      const upgraded = server?.upgrade(request, { data, headers: { "Sec-WebSocket-Protocol": "" } });
-      if (!upgraded)
-        throw new PushError(
-          "upgrade_required",
-          "this is a WebSocket endpoint, expected a WebSocket handshake; all else is well",
-        );
+      requireUpgrade(request.headers.get("upgrade")?.toLowerCase() === "websocket");
+      const start = hub.locate(since, query);
+      const offered = request.headers.get("sec-websocket-protocol");
+      const isPushV1 = offered?.split(",").some((name) => name.trim() === subprotocol) === true;
+      const data = new WebSocketSession(createSessionId(), query, isPushV1 ? pushV1 : plain, start);
+      const headers = {
+        ...toStartHeaders(hub.toId(start.offset), start.resumed),
+        // Without the empty header Bun would accept the first subprotocol that is offered, whatever it is.
+        "Sec-WebSocket-Protocol": isPushV1 ? subprotocol : "",
+      };
+      requireUpgrade(server?.upgrade(request, { data, headers }) === true);
     },
-    { detail: description },
+    { detail: webSocketDescription },
   );
 
   const websocket: WebSocketHandler<WebSocketSession> = {
@@ -120,13 +90,24 @@ export function openWebSockets({
     perMessageDeflate: false,
     open(socket) {
       const session = socket.data;
+      const { offset, ...resumed } = session.start;
       session.socket = socket;
-      for (const topic of topicsOf(session)) socket.subscribe(topic);
-      hub.attach(session);
+      if (session.format === pushV1) pushV1Sessions++;
+      session.tell({
+        type: "welcome",
+        session: session.id,
+        id: hub.toId(offset),
+        ...resumed,
+        idle: ping / 1000,
+      });
+      hub.attach(session, offset);
     },
     message({ data: session }, body) {
       session.state = "heard";
-      hub.receive(session, body);
+      if (session.format === plain) return hub.receive(session, body);
+      const frame = readClientFrame(body);
+      if (frame instanceof PushError) session.tell({ type: "error", code: frame.code, detail: frame.detail });
+      else if (frame.type === "message") hub.receive(session, frame.data);
     },
     ping({ data: session }) {
       session.state = "heard";
@@ -140,8 +121,10 @@ export function openWebSockets({
     },
     drain({ data: session }) {
       session.drained();
+      if (session.mayTakeMore()) hub.replays.goOn(session);
     },
     close({ data: session }, code, reason) {
+      if (session.format === pushV1) pushV1Sessions--;
       hub.detach(session, toSessionEnd(session, code, reason), code);
     },
   };
@@ -149,13 +132,20 @@ export function openWebSockets({
 
   function createOutlet(server: Pick<Server<unknown>, "publish" | "subscriberCount">): Outlet {
     return {
-      deliver({ topic, body }) {
-        const listening = server.subscriberCount(topic);
-        // What is published in one turn of the event loop leaves together at its end, one system call a socket.
-        if (listening === 0 || server.publish(topic, body, false) !== 0) return listening;
-        return listening - dropSlow(topic);
+      deliver(message) {
+        const sent = publish(message.topic, message.body);
+        if (pushV1Sessions === 0) return sent;
+        const topic = pushV1.prefix + message.topic;
+        return server.subscriberCount(topic) === 0 ? sent : sent + publish(topic, pushV1.encode(message));
       },
     };
+
+    function publish(topic: string, frame: Body): number {
+      const listening = server.subscriberCount(topic);
+      // What is published in one turn of the event loop leaves together at its end, one system call a socket.
+      if (listening === 0 || server.publish(topic, frame, false) !== 0) return listening;
+      return listening - dropSlow(topic);
+    }
   }
 
   /**
@@ -172,6 +162,14 @@ export function openWebSockets({
     }
     return dropped;
   }
+}
+
+function requireUpgrade(isUpgrade: boolean): void {
+  if (isUpgrade) return;
+  throw new PushError(
+    "upgrade_required",
+    "this is a WebSocket endpoint, expected a WebSocket handshake; all else is well",
+  );
 }
 
 /** Bun would answer an upgrade of another version by itself, and would not say what is wrong. */
@@ -191,25 +189,3 @@ function toSessionEnd(session: WebSocketSession, code: number, reason: string): 
   if (code !== 1006) return "closed";
   return reason === "" ? "dropped" : "violation";
 }
-
-const description = {
-  operationId: "connectWebSocket",
-  tags: ["clients"],
-  summary: "Receive over a WebSocket",
-  description: [
-    "A WebSocket handshake (RFC 6455). Every message is one frame, exactly its body: text as a text frame, bytes as a binary one.",
-    "With `userid` and `compid` the session gets what is pushed to that user's component, to that user, to that component, and to all; with one of them, what is pushed to it and to all; with neither, what is pushed to all.",
-    "A request without the handshake runs the same checks and says what is wrong, or 426 when all is well: a browser cannot see why its handshake was refused, but can fetch the same URL.",
-    "Close codes: 1001 the server went away, 1009 a message from the client was larger than `--max-message`, 1012 the server restarts: come back after a random pause.",
-  ].join("\n\n"),
-  parameters: [{ $ref: "#/components/parameters/userid" }, { $ref: "#/components/parameters/compid" }],
-  responses: {
-    101: { description: "The session is open" },
-    400: { $ref: "#/components/responses/InvalidQuery" },
-    405: { $ref: "#/components/responses/MethodNotAllowed" },
-    426: { $ref: "#/components/responses/UpgradeRequired" },
-    431: { description: "Request line and headers take more than 256 KiB; without a body" },
-    500: { $ref: "#/components/responses/InternalError" },
-    503: { $ref: "#/components/responses/NoNewSession" },
-  },
-};

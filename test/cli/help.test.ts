@@ -22,7 +22,8 @@ test("--help lists every setting with its default", async () => {
     ({ name, kind, default: fallback }) =>
       !lines.some(
         (line) =>
-          `${line} `.startsWith(`  --${name} `) && (kind === "switch" || line.includes(`(${fallback})`)),
+          `${line} `.startsWith(`  --${name} `) &&
+          (kind === "switch" || line.includes(`(${fallback || "none"})`)),
       ),
   );
   expect(missing).toEqual([]);
@@ -49,8 +50,11 @@ test.each(["-h", "help"])("%s is --help", async (word) => {
 });
 
 test.each([
-  ["push", ["--userid", "--compid", "--all", "--event", "--binary", "--url"]],
-  ["listen", ["--userid", "--compid", "--count", "--json", "--url"]],
+  [
+    "push",
+    ["--userid", "--compid", "--all", "--event", "--key", "--ttl", "--idempotency-key", "--binary", "--url"],
+  ],
+  ["listen", ["--userid", "--compid", "--since", "--count", "--json", "--url"]],
 ] as const)("the help of %s names each of its options", async (command, options) => {
   const { status, stdout, stderr } = await run([...program, command, "--help"]);
 

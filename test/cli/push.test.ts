@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { untilLogged } from "../support/calls.ts";
 import { connect } from "../support/client.ts";
+import { poll, textsOf } from "../support/poll.ts";
 import { run } from "../support/process.ts";
 import { program } from "../support/program.ts";
 import { startServer } from "../support/server.ts";
@@ -61,6 +62,40 @@ test("--event names the event", async () => {
 
   const line = await untilLogged(server, ({ msg }) => msg === "push");
   expect(line["event"]).toBe("order paid");
+});
+
+test("--key replaces what was pushed before with the same key", async () => {
+  await using server = await startServer();
+
+  for (const [key, message] of [
+    ["progress", "10 %"],
+    ["name & more", "a price"],
+    ["progress", "20 %"],
+  ])
+    await run(push(server.url, "--userid=123", "--key", key ?? "", message ?? ""));
+
+  expect(await readKept(server)).toEqual(["a price", "20 %"]);
+});
+
+test("--ttl 0 keeps nothing for those who come later", async () => {
+  await using server = await startServer();
+
+  await run(push(server.url, "--userid=123", "--ttl=0", "for now"));
+  await run(push(server.url, "--userid=123", "--ttl=60", "for a minute"));
+
+  expect(await readKept(server)).toEqual(["for a minute"]);
+});
+
+test("with the same --idempotency-key it pushes once, and prints the same answer", async () => {
+  await using server = await startServer();
+  const command = push(server.url, "--userid=123", "--idempotency-key", "job 17", "hello");
+
+  const first = await run(command);
+  const again = await run(command);
+
+  expect(again).toEqual(first);
+  expect(again.status).toBe(0);
+  expect(await readKept(server)).toEqual(["hello"]);
 });
 
 test("ids with every kind of character arrive as they are", async () => {
@@ -140,6 +175,19 @@ describe("exit status 1, and one line that says why:", () => {
       ["--event", "x".repeat(65)],
       "invalid_parameter: parameter event is 65 bytes, the limit is 64",
     ],
+    ["an empty key", "hello", ["--key="], "empty_parameter: parameter key is empty"],
+    [
+      "a ttl that is no number",
+      "hello",
+      ["--ttl", "1h"],
+      'invalid_parameter: ttl is "1h", expected whole seconds from 0 to',
+    ],
+    [
+      "an idempotency key that is empty",
+      "hello",
+      ["--idempotency-key="],
+      'invalid_parameter: Idempotency-Key is "", expected 1 to 255 characters',
+    ],
   ] as const)("%s", async (_, stdin, argv, said) => {
     await using server = await startServer({ "max-message": "1KiB" });
 
@@ -183,6 +231,11 @@ describe("exit status 2, and one line that says what was expected:", () => {
     ["a message that is not in quotes", ["--all", "good", "morning"], "quotes"],
     ["an unknown option", ["--all", "--evnt=x", "hello"], "--evnt"],
     ["an option without its value", ["--userid"], "--userid"],
+    [
+      "an idempotency key that no header holds",
+      ["--all", "--idempotency-key=a\nb", "hello"],
+      "--idempotency-key",
+    ],
     ["a URL that is none", ["--all", "--url", "localhost", "hello"], "--url"],
     ["a URL that is not of the web", ["--all", "--url", "ftp://localhost", "hello"], "--url"],
   ])("%s", async (_, argv, said) => {
@@ -194,6 +247,11 @@ describe("exit status 2, and one line that says what was expected:", () => {
     expect(status).toBe(2);
   });
 });
+
+/** The messages that somebody who comes now is still sent. */
+async function readKept(server: { readonly url: string }): Promise<(string | undefined)[]> {
+  return textsOf(await poll(server, { query: "userid=123&since=all&wait=0" }));
+}
 
 /** A server that was there, so that nobody else is at its port. */
 async function startAndStop(): Promise<{ url: string }> {

@@ -43,8 +43,8 @@ test("Connection: keep-alive, Upgrade opens a session, as one browser writes it"
   expect(status).toBe(101);
 });
 
-test.each(["chat", "chat, superchat", "push.v1", "bearer.abc"])(
-  "the subprotocol %s is not accepted, as the server speaks none",
+test.each(["chat", "chat, superchat", "push.v2", "bearer.abc"])(
+  "the subprotocol %s is not accepted, as the server does not speak it",
   async (offered) => {
     const { status, headers } = await exchange(
       server,

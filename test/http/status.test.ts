@@ -116,7 +116,7 @@ test("a handshake that is refused is no session", async () => {
   expect(figures.get('server_push_rejections_total{code="empty_parameter"}')).toBe(1);
 });
 
-test("the figures of the journal are what it keeps, each message at its bytes and 64", async () => {
+test("the figures of the journal are what it keeps, each message at its bytes and 64, each topic at its name and 256", async () => {
   await using server = await startServer({ "retain-count": "3" });
 
   for (const message of ["1", "22", "333", "4444", "é"]) await push(server, "userid=1", message);
@@ -124,7 +124,7 @@ test("the figures of the journal are what it keeps, each message at its bytes an
   const figures = await readMetrics(server);
   expect(figures.get("server_push_messages_total")).toBe(5);
   expect(figures.get("server_push_journal_messages")).toBe(3);
-  expect(figures.get("server_push_journal_bytes")).toBe(3 * (64 + "u1".length) + 3 + 4 + 2);
+  expect(figures.get("server_push_journal_bytes")).toBe(3 * 64 + 3 + 4 + 2 + 256 + 2 * "u1".length);
 });
 
 test("what the journal's time is over for is not counted", async () => {

@@ -2,10 +2,13 @@
  * A session that reads slowly, or not at all, is nobody else's problem.
  */
 import { describe, expect, test } from "bun:test";
+import { pushBacklog, toText } from "../support/backlog.ts";
 import { push, pushToAll, receiveUntil, untilSessions } from "../support/calls.ts";
 import { connect } from "../support/client.ts";
-import { openRawSession } from "../support/frames.ts";
-import { readMetrics, startServer, type TestServer } from "../support/server.ts";
+import { openEventStream, readToEnd } from "../support/event-stream.ts";
+import { eventually } from "../support/eventually.ts";
+import { opcodes, openRawSession, toFrame } from "../support/frames.ts";
+import { readMemory, readMetrics, startServer, type TestServer } from "../support/server.ts";
 
 const settings = { "max-queued": "64KiB", "retain-count": "1" };
 
@@ -88,13 +91,12 @@ describe("a session that never reads", () => {
     await using server = await startServer(settings);
     await using slow = await openRawSession(server, "userid=1");
     slow.raw.stopReading();
-    await pushMany(server, 100);
-    const before = (await readMetrics(server)).get("process_resident_memory_bytes") ?? Number.NaN;
+    await pushMany(server, 2000);
+    const before = await readMemory(server);
 
     await pushMany(server, 4000);
 
-    const after = (await readMetrics(server)).get("process_resident_memory_bytes") ?? Number.NaN;
-    expect(after - before).toBeLessThan(64 * 2 ** 20);
+    expect((await readMemory(server)) - before).toBeLessThan(64 * 2 ** 20);
   });
 });
 
@@ -109,4 +111,103 @@ test("a session that falls behind by less than --max-queued stays, and gets ever
   for (let index = 0; index < 500; index++)
     expect((await slow.frame()).payload.toString("latin1")).toBe(toMessage(index));
   expect((await readMetrics(server)).get("server_push_sessions")).toBe(1);
+});
+
+test("a session that is told what is wrong with its frames, and reads none of it, is ended", async () => {
+  await using server = await startServer({ "max-queued": "64KiB" });
+  await using session = await openRawSession(server, "userid=1", ["Sec-WebSocket-Protocol: push.v1"]);
+  session.raw.stopReading();
+  const wrong = Buffer.concat(Array.from({ length: 1000 }, () => toFrame(opcodes.text, "wrong")));
+
+  await eventually("its end", async () => {
+    await session.raw.write(wrong);
+    return (await readMetrics(server)).get("server_push_sessions") === 0;
+  });
+
+  expect((await readMetrics(server)).get("server_push_sessions_opened_total")).toBe(1);
+});
+
+/** Messages that are together more than all the system's buffers of a connection take. */
+const flood = { userid: "1", count: 500, size: 60_000 };
+
+describe("a stream of events that is not read", () => {
+  const roomy = { "max-queued": "64KiB", "retain-bytes": "64MiB" };
+
+  test("is ended when --max-queued waits for it, and is counted and logged as slow", async () => {
+    await using server = await startServer(roomy);
+    await using slow = await openEventStream(server, { query: "userid=1" });
+    slow.raw.stopReading();
+
+    await pushBacklog(server, flood);
+
+    await untilSessions(server, 0);
+    const figures = await readMetrics(server);
+    expect(figures.get('server_push_sessions_closed_total{reason="slow"}')).toBe(1);
+    const line = server.log.find(({ msg }) => msg === "a session reads too slowly and is dropped");
+    expect(line).toMatchObject({ level: "warn", maxQueued: 65_536 });
+  });
+
+  test("is not counted by the push that it is ended by, while one that is read is", async () => {
+    await using server = await startServer(roomy);
+    await using slow = await openEventStream(server, { query: "userid=1" });
+    await using fast = await openEventStream(server, { query: "userid=1" });
+    slow.raw.stopReading();
+
+    const counts: number[] = [];
+    while (counts.at(-1) !== 1)
+      counts.push((await push(server, "userid=1", toMessage(counts.length))).sessions);
+
+    expect(new Set(counts.slice(0, -1))).toEqual(new Set([2]));
+    await fast.block();
+    for (const [index] of counts.entries()) expect((await fast.event()).data).toBe(toMessage(index));
+  });
+
+  test("has its connection ended, so that its client comes back, and then has everything", async () => {
+    await using server = await startServer(roomy);
+    await using slow = await openEventStream(server, { query: "userid=1" });
+    slow.raw.stopReading();
+    await pushBacklog(server, flood);
+    await untilSessions(server, 0);
+
+    slow.raw.readOn();
+    const had = (await readToEnd(slow)).slice(1).map(({ id, data }) => ({ id, data }));
+    await slow.raw.ended;
+    await using again = await openEventStream(server, {
+      query: "userid=1",
+      headers: { "Last-Event-ID": had.at(-1)?.id ?? "" },
+    });
+    await again.block();
+
+    expect(again.head.headers.get("server-push-resumed")).toBe("true");
+    expect(had.length).toBeLessThan(flood.count);
+    const texts = had.map(({ data }) => data);
+    while (texts.length < flood.count) texts.push((await again.event()).data);
+    expect(texts).toEqual(Array.from({ length: flood.count }, (_, index) => toText(index, flood.size)));
+  });
+
+  test("does not make the server's memory grow with what it leaves unread", async () => {
+    await using server = await startServer({ ...settings, "max-queued": "1MiB" });
+    await using slow = await openEventStream(server, { query: "userid=1" });
+    slow.raw.stopReading();
+    await pushMany(server, 2000);
+    const before = await readMemory(server);
+
+    await pushMany(server, 4000);
+
+    expect((await readMemory(server)) - before).toBeLessThan(64 * 2 ** 20);
+  });
+
+  test("for two pings, and for five seconds at least, is dead, and ends although less than --max-queued waits for it", async () => {
+    await using server = await startServer({ ...roomy, "max-queued": "64MiB", ping: "100ms" });
+    await using silent = await openEventStream(server, { query: "userid=1" });
+    silent.raw.stopReading();
+    await pushBacklog(server, flood);
+
+    expect((await readMetrics(server)).get("server_push_sessions")).toBe(1);
+    await eventually(
+      "its end",
+      async () => (await readMetrics(server)).get("server_push_sessions") === 0,
+      15_000,
+    );
+  }, 20_000);
 });

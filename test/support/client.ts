@@ -11,9 +11,14 @@ export interface TestClient extends AsyncDisposable {
   send(data: string | Uint8Array<ArrayBuffer>): void;
 }
 
-/** Connects to `/ws` of the server with this query; rejects when the handshake is refused. */
-export async function connect(server: { readonly url: string }, query = ""): Promise<TestClient> {
-  const socket = new WebSocket(`${server.url.replace("http", "ws")}/ws${query && `?${query}`}`);
+/** Connects to `/ws` of the server with this query, offering these subprotocols; rejects when the handshake is refused. */
+export async function connect(
+  server: { readonly url: string },
+  query = "",
+  subprotocols: string[] = [],
+): Promise<TestClient> {
+  const url = `${server.url.replace("http", "ws")}/ws${query && `?${query}`}`;
+  const socket = new WebSocket(url, subprotocols);
   socket.binaryType = "arraybuffer";
   const waiting: (string | Uint8Array)[] = [];
   const takers: ((data: string | Uint8Array) => void)[] = [];

@@ -39,9 +39,13 @@ export function toHandshake(query = "", headers: readonly string[] = []): string
 }
 
 /** Opens a session that does nothing by itself: it answers no ping and no close. */
-export async function openRawSession(server: { readonly port: number }, query = ""): Promise<RawSession> {
+export async function openRawSession(
+  server: { readonly port: number },
+  query = "",
+  headers: readonly string[] = [],
+): Promise<RawSession> {
   const raw = await openRaw(server);
-  await raw.write(toHandshake(query));
+  await raw.write(toHandshake(query, headers));
   const handshake = await raw.answer();
   if (handshake.status !== 101) throw new Error(`the handshake was answered with ${handshake.status}`);
   const frame = async () => {

@@ -8,6 +8,7 @@ import { openMemoryJournal } from "../../src/journal/memory.ts";
 import { createLogger, type Logger } from "../../src/logger.ts";
 import type { Message } from "../../src/message.ts";
 import { createMetrics, type Metrics } from "../../src/metrics.ts";
+import type { Follower } from "../../src/replay.ts";
 import { createSessionIds, type Session, Sessions } from "../../src/session.ts";
 
 interface RigOptions {
@@ -34,7 +35,7 @@ export function createRig({
   };
   const metrics = createMetrics({ version: "0.0.0", commit: "test" });
   const sessions = new Sessions();
-  const hub = new Hub({ journal, sessions, metrics, logger, maxSessions });
+  const hub = new Hub({ journal, sessions, metrics, logger, maxSessions, maxIdempotencyKeys: 1000 });
   hub.addOutlet(outlet);
   return { hub, journal, sessions, metrics, delivered };
 }
@@ -45,7 +46,7 @@ export function createJournal(): Journal {
 
 const createId = createSessionIds();
 
-interface ClosableSession extends Session {
+interface ClosableSession extends Follower {
   /** The codes that it was closed with. */
   readonly closes: readonly number[];
 }
@@ -63,12 +64,14 @@ export function createSession(onClose: (session: Session, code: number) => void 
       onClose(this, code);
     },
     probe: () => {},
+    replay: (messages) => messages.length,
+    goLive: () => {},
   };
 }
 
 export function attachMany(hub: Hub, count: number, onClose?: (session: Session, code: number) => void) {
   const all = Array.from({ length: count }, () => createSession(onClose));
-  for (const session of all) hub.attach(session);
+  for (const session of all) hub.attach(session, hub.head);
   return all;
 }
 

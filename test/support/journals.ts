@@ -31,9 +31,15 @@ export function holdBack(journal: Journal) {
     get kept() {
       return journal.kept;
     },
+    get problem() {
+      return journal.problem;
+    },
     append,
     tail: (listener) => journal.tail(listener),
-    since: (offset, topics) => journal.since(offset, topics),
+    since: (offset, topics, present) => journal.since(offset, topics, present),
+    offsetBefore: (ageMs) => journal.offsetBefore(ageMs),
+    settle: (key, sessions) => journal.settle(key, sessions),
+    remembered: (ageMs) => journal.remembered(ageMs),
     close: () => journal.close(),
   };
   return { held, waiting };

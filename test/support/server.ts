@@ -65,3 +65,9 @@ export async function readMetrics(server: { readonly url: string }): Promise<Rea
     }),
   );
 }
+
+/** How much memory the server's process takes, in bytes, without what only waits to be collected as far as a test can see to that. */
+export async function readMemory(server: { readonly url: string }): Promise<number> {
+  if (binary === undefined) Bun.gc(true);
+  return (await readMetrics(server)).get("process_resident_memory_bytes") ?? Number.NaN;
+}

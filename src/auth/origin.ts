@@ -1,0 +1,26 @@
+/**
+ * Which pages may read an answer: what is said to a browser with CORS (the Fetch standard).
+ *
+ * A page of the same host may, whatever its port. While the server is called by a loopback name, so may pages of other loopback
+ * names, and those without an origin: a page that is opened from a file just works.
+ */
+const loopback = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
+
+/** The headers that let the page that made this request read the answer, none where it may not. */
+export function toCorsHeaders(request: Request): Record<string, string> {
+  const origin = request.headers.get("origin");
+  if (origin === null || !mayRead(origin, request.headers.get("host") ?? "")) return {};
+  return { "Access-Control-Allow-Origin": origin, Vary: "Origin" };
+}
+
+function mayRead(origin: string, host: string): boolean {
+  const own = toHostname(`http://${host}`);
+  if (own === undefined) return false;
+  if (loopback.test(own) && origin === "null") return true;
+  const hostname = toHostname(origin);
+  return hostname !== undefined && (hostname === own || (loopback.test(own) && loopback.test(hostname)));
+}
+
+function toHostname(url: string): string | undefined {
+  return URL.canParse(url) ? new URL(url).hostname : undefined;
+}

@@ -1,0 +1,175 @@
+/**
+ * Many messages in one call: /batch, with a JSON array or a line of JSON for each. All of them are taken, or none: one item that
+ * cannot be pushed refuses the whole batch, and the answer names it.
+ */
+import { Elysia } from "elysia";
+import { maxIdBytes, toTopic, topicOfAll } from "../address.ts";
+import { PushError, quote } from "../errors.ts";
+import type { Hub } from "../hub.ts";
+import { checkBody, type Draft, maxEventBytes, maxKeyBytes } from "../message.ts";
+import type { Metrics } from "../metrics.ts";
+import { checkName, readQuery } from "../query.ts";
+import { readBatch } from "./body.ts";
+import { describeBatch } from "./openapi.ts";
+import { checkEvent, headersOf, readIdempotencyKey, readTtl } from "./publish.ts";
+
+export interface BatchRoutesParts {
+  readonly hub: Hub;
+  readonly metrics: Metrics;
+  /** The largest message, in bytes. */
+  readonly maxMessage: number;
+  /** The largest batch, in bytes and in messages. */
+  readonly maxBatch: number;
+  readonly maxBatchCount: number;
+}
+
+export function batchRoutes({ hub, metrics, maxMessage, maxBatch, maxBatchCount }: BatchRoutesParts) {
+  return new Elysia().post(
+    "/batch",
+    async ({ request }) => {
+      const began = performance.now();
+      readQuery(request.url, []);
+      const { type, text } = await readBatch(request, maxBatch);
+      const drafts = toDrafts(type === "application/json" ? readArray(text) : readLines(text));
+      const { receipts, repeated } = await hub.publishAll(drafts, readIdempotencyKey(request.headers));
+      metrics.pushed((performance.now() - began) / 1000);
+      return new Response(JSON.stringify(receipts), {
+        status: receipts.some(({ sessions }) => sessions > 0) ? 200 : 202,
+        headers: headersOf(repeated),
+      });
+    },
+    { parse: "none", detail: describeBatch() },
+  );
+
+  function toDrafts(items: Iterable<unknown>): Draft[] {
+    const drafts: Draft[] = [];
+    for (const item of items) {
+      const index = drafts.length;
+      if (index === maxBatchCount)
+        throw new PushError("too_large", `the batch has more items than the limit, ${maxBatchCount}`);
+      drafts.push(inItem(index, () => toDraft(item, maxMessage)));
+    }
+    if (drafts.length === 0)
+      throw new PushError("malformed_body", "the batch is empty, expected at least 1 item");
+    return drafts;
+  }
+}
+
+/** Does it, and names the item in what goes wrong. */
+function inItem<Result>(index: number, act: () => Result): Result {
+  try {
+    return act();
+  } catch (error) {
+    if (error instanceof PushError) throw new PushError(error.code, `item ${index}: ${error.detail}`, index);
+    throw error;
+  }
+}
+
+function readArray(text: string): readonly unknown[] {
+  const parsed = parse(text, "the body");
+  if (Array.isArray(parsed)) return parsed;
+  throw new PushError("malformed_body", "the body is not an array, expected a JSON array of items");
+}
+
+/** NDJSON: a value a line; lines with nothing on them are skipped. */
+function* readLines(text: string): Generator<unknown> {
+  let index = 0;
+  for (let start = 0; start < text.length;) {
+    let end = text.indexOf("\n", start);
+    if (end === -1) end = text.length;
+    const line = end > start ? text.slice(start, end).trim() : "";
+    start = end + 1;
+    if (line === "") continue;
+    yield inItem(index++, () => parse(line, "it"));
+  }
+}
+
+function parse(text: string, what: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new PushError("malformed_body", `${what} is not JSON`);
+  }
+}
+
+interface Item {
+  readonly userid?: string;
+  readonly compid?: string;
+  readonly all?: true;
+  readonly message: string;
+  readonly event?: string;
+  readonly key?: string;
+  readonly ttl?: number;
+}
+
+const properties = ["userid", "compid", "all", "message", "event", "key", "ttl"] as const;
+
+function toDraft(value: unknown, maxMessage: number): Draft {
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    throw new PushError("malformed_body", "it is not an object, expected one such as {userid, message}");
+  for (const name in value) if (!properties.some((known) => known === name)) refuseUnknown(name);
+  const { userid, compid, all, message, event, key, ttl }: { readonly [name in keyof Item]?: unknown } =
+    value;
+  if (message === undefined)
+    throw new PushError("missing_parameter", "message is missing, expected the text to push");
+  const body = checkText("message", message);
+  checkBody(body, maxMessage);
+  const ids = {
+    ...(userid !== undefined && { userid: checkId("userid", userid, maxIdBytes) }),
+    ...(compid !== undefined && { compid: checkId("compid", compid, maxIdBytes) }),
+  };
+  return {
+    topic: toItemTopic(ids, all),
+    body,
+    ...(event !== undefined && { event: checkEvent(checkId("event", event, maxEventBytes)) }),
+    ...(key !== undefined && { key: checkId("key", key, maxKeyBytes) }),
+    ...(ttl !== undefined && { ttl: checkTtl(ttl) }),
+  };
+}
+
+function toItemTopic(ids: { readonly userid?: string; readonly compid?: string }, all: unknown): string {
+  const hasIds = ids.userid !== undefined || ids.compid !== undefined;
+  if (all === undefined) {
+    if (hasIds) return toTopic(ids);
+    throw new PushError(
+      "missing_address",
+      "no address is given, expected userid, compid or both, or all: true to reach everyone",
+    );
+  }
+  if (all !== true) throw new PushError("invalid_parameter", `all is ${show(all)}, expected true or nothing`);
+  if (!hasIds) return topicOfAll;
+  throw new PushError("invalid_parameter", "all is given beside userid or compid, expected one or the other");
+}
+
+function checkText(name: string, value: unknown): string {
+  if (typeof value !== "string")
+    throw new PushError("invalid_parameter", `${name} is ${show(value)}, expected a string`);
+  if (value.isWellFormed()) return value;
+  throw new PushError("invalid_parameter", `${name} has half of a surrogate pair, expected whole characters`);
+}
+
+function checkId(name: string, value: unknown, limit: number): string {
+  const text = checkText(name, value);
+  if (text === "") throw new PushError("empty_parameter", `${name} is empty, expected at least 1 byte`);
+  checkName(name, text, limit);
+  return text;
+}
+
+function checkTtl(value: unknown): number {
+  if (typeof value === "number") return readTtl(String(value));
+  throw new PushError("invalid_parameter", `ttl is ${show(value)}, expected a number of seconds`);
+}
+
+function refuseUnknown(name: string): never {
+  throw new PushError(
+    "unknown_parameter",
+    `property ${quote(name)} is unknown here, expected ${properties.join(", ")}`,
+  );
+}
+
+/** A value of JSON, as it can stand in a sentence. */
+function show(value: unknown): string {
+  if (typeof value === "string") return quote(value);
+  if (Array.isArray(value)) return "an array";
+  return typeof value === "object" && value !== null ? "an object" : String(value);
+}

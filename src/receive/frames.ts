@@ -1,0 +1,45 @@
+/**
+ * The frames of `push.v1` and what other JSON says of a message. Their shapes are in protocol.ts.
+ */
+import { PushError, quote } from "../errors.ts";
+import type { Body, Message } from "../message.ts";
+import type { ClientFrame, MessageContent } from "../protocol.ts";
+
+export function toContent(id: string, { event, body }: Pick<Message, "event" | "body">): MessageContent {
+  return {
+    id,
+    ...(event !== undefined && { event }),
+    ...(typeof body === "string" ? { data: body } : { base64: body.toBase64() }),
+  };
+}
+
+export function toMessageFrame(id: string, message: Pick<Message, "event" | "body">): string {
+  return JSON.stringify({ type: "message", ...toContent(id, message) });
+}
+
+/** What a client sent, or what is wrong with it: no reason to end the session. */
+export function readClientFrame(body: Body): ClientFrame | PushError {
+  if (typeof body !== "string") return malformed("is binary, expected JSON as text");
+  let frame: unknown;
+  try {
+    frame = JSON.parse(body);
+  } catch {
+    return malformed("is not JSON");
+  }
+  if (typeof frame !== "object" || frame === null || !("type" in frame))
+    return malformed("has no type, expected an object with type message or ack");
+  const { type } = frame;
+  if (type === "message")
+    return "data" in frame && typeof frame.data === "string"
+      ? { type, data: frame.data }
+      : malformed("of type message has no data, expected a string");
+  if (type === "ack")
+    return "id" in frame && typeof frame.id === "string"
+      ? { type, id: frame.id }
+      : malformed("of type ack has no id, expected a string");
+  return malformed(`has the type ${quote(String(type))}, expected message or ack`);
+}
+
+function malformed(what: string): PushError {
+  return new PushError("malformed_frame", `the frame ${what}`);
+}

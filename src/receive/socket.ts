@@ -1,0 +1,127 @@
+/**
+ * A session over a WebSocket: what is sent on it, and how it ends.
+ */
+import type { ServerWebSocket } from "bun";
+import { type Address, topicsOf } from "../address.ts";
+import type { Start } from "../hub.ts";
+import { type Body, type Message, sizeOf } from "../message.ts";
+import type { ServerFrame } from "../protocol.ts";
+import type { Follower } from "../replay.ts";
+
+export type Socket = ServerWebSocket<WebSocketSession>;
+
+/** How messages look on the wire, of which there are two: the body as it is, and `push.v1`. */
+export interface Format {
+  /** Stands before an address's topic in the name of the native one: each format has its own. */
+  readonly prefix: string;
+  /** What may wait for a session before no more of a replay is sent to it, in bytes. */
+  readonly replayedAtOnce: number;
+  encode(message: Message): Body;
+  /** A frame that is no message; the plain format has none. */
+  encodeFrame(frame: ServerFrame): string | undefined;
+}
+
+/** Its fields are all that an idle session costs beside the socket, so there are few. */
+export class WebSocketSession implements Follower {
+  readonly id: string;
+  readonly userid?: string;
+  readonly compid?: string;
+  readonly format: Format;
+  readonly start: Start;
+  /** `asked` from a probe until something is heard of the client; `lost` when the next probe comes first; `slow` see `drop`. */
+  state: "heard" | "asked" | "lost" | "slow" = "heard";
+  isLive = false;
+  /** The close frame that waits for the client to have read what was sent before. */
+  #farewell: { readonly code: number; readonly reason: string } | undefined = undefined;
+  /** There from `open` on, and the hub knows the session only from then on. */
+  socket: Socket | undefined = undefined;
+
+  constructor(id: string, { userid, compid }: Address, format: Format, start: Start) {
+    this.id = id;
+    if (userid !== undefined) this.userid = userid;
+    if (compid !== undefined) this.compid = compid;
+    this.format = format;
+    this.start = start;
+  }
+
+  get transport() {
+    return "websocket" as const;
+  }
+
+  replay(messages: readonly Message[]): number {
+    let sent = 0;
+    // Only a socket with a queue says when it can take more: while there is none, it is sent more at once.
+    for (let some = this.#sendSome(messages, 0); some > 0; some = this.#sendSome(messages, sent))
+      sent += some;
+    return sent;
+  }
+
+  /** Sends so many that no more waits than may, but for the last of them; none to a session that is being closed. */
+  #sendSome(messages: readonly Message[], from: number): number {
+    const { socket, format } = this;
+    if (this.#farewell !== undefined || !this.mayTakeMore()) return 0;
+    let sent = 0;
+    socket?.cork(() => {
+      let room = format.replayedAtOnce - socket.getBufferedAmount();
+      for (let message = messages[from]; message !== undefined && room > 0; message = messages[from + sent]) {
+        const frame = format.encode(message);
+        room -= sizeOf(frame);
+        socket.send(frame);
+        sent++;
+      }
+    });
+    return sent;
+  }
+
+  /** Whether so little waits for the client that more of a replay may be sent. */
+  mayTakeMore(): boolean {
+    return this.socket !== undefined && this.socket.getBufferedAmount() < this.format.replayedAtOnce;
+  }
+
+  goLive(): void {
+    this.isLive = true;
+    for (const topic of topicsOf(this)) this.socket?.subscribe(this.format.prefix + topic);
+  }
+
+  /** Sends a frame that is no message, where the format has such. */
+  tell(frame: ServerFrame): void {
+    const text = this.format.encodeFrame(frame);
+    if (text !== undefined) this.socket?.send(text);
+  }
+
+  close(code: number, reason: string): void {
+    // Bun forgets a closed socket at once, even one with a queue, and the end of the process would cut the queue off.
+    if (this.socket !== undefined && this.socket.getBufferedAmount() > 0) this.#farewell = { code, reason };
+    else this.socket?.close(code, reason);
+  }
+
+  /** Some of what waited for the client has been read. */
+  drained(): void {
+    // Its answer to a ping waits behind what it has not read; that it reads is a sign of life too.
+    this.state = "heard";
+    if (this.#farewell !== undefined) this.close(this.#farewell.code, this.#farewell.reason);
+  }
+
+  /** Whether more waits for the client than may. */
+  isSlow(topic: string, maxQueued: number): boolean {
+    return this.socket?.isSubscribed(topic) === true && this.socket.getBufferedAmount() > maxQueued;
+  }
+
+  /** Ends it for reading too slowly. It comes back, and has missed what waited for it, but nothing from the middle. */
+  drop(): void {
+    this.state = "slow";
+    this.socket?.terminate();
+  }
+
+  probe(position: string): void {
+    if (this.state === "heard") {
+      this.state = "asked";
+      // Everything up to there was sent before, but to a session that is still being replayed to.
+      if (this.isLive) this.tell({ type: "position", id: position });
+      this.socket?.ping();
+      return;
+    }
+    this.state = "lost";
+    this.socket?.terminate();
+  }
+}

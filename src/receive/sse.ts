@@ -1,0 +1,226 @@
+/**
+ * Receiving over Server-Sent Events: `/sse`, as the HTML standard has them (section 9.2), so a browser's own EventSource listens and
+ * resumes by itself.
+ *
+ *   retry: 2411                        how long it waits before it comes back: each client another time
+ *   event: push.welcome                the welcome, for pages that ask for it by this name
+ *   id: k3f9a0zq-1042                  everything after this follows
+ *   data: {"session":"8Jk…","id":"k3f9a0zq-1042","resumed":true,"idle":25}
+ *
+ *   id: k3f9a0zq-1043                  a message
+ *   event: order
+ *   data: {"order":17}
+ *
+ *   id: k3f9a0zq-1990                  the position, now and then: moves lastEventId, and is no event
+ */
+import { Elysia } from "elysia";
+import { type Address, topicsOf } from "../address.ts";
+import { toCorsHeaders } from "../auth/origin.ts";
+import { PushError } from "../errors.ts";
+import type { Hub, Outlet } from "../hub.ts";
+import type { Logger } from "../logger.ts";
+import type { Message } from "../message.ts";
+import { readQuery, refuseHead } from "../query.ts";
+import type { Follower } from "../replay.ts";
+import { readSince, sinceParameters } from "../since.ts";
+import { eventStreamDescription } from "./describe.ts";
+import { toReplayedAtOnce, toStartHeaders } from "./start.ts";
+import { Subscribers } from "./subscribers.ts";
+
+export interface EventStreamParts {
+  readonly hub: Hub;
+  readonly logger: Logger;
+  readonly createSessionId: () => string;
+  /** What may wait for a session that reads slowly, in bytes; over it, the session is ended. */
+  readonly maxQueued: number;
+  /** How often the client hears something, in milliseconds. */
+  readonly ping: number;
+}
+
+type Controller = ReadableStreamDefaultController<Uint8Array>;
+
+/** When clients come back, in milliseconds: at random between these. */
+const retryMs = { least: 1000, most: 4000 };
+/** A stream that has not taken a byte for so many pings is dead. */
+const silentPings = 2;
+/** How soon Bun ends a stream that it is told to end, in seconds; in fact within four. */
+const soon = 1;
+
+class EventStream implements Follower {
+  readonly id: string;
+  readonly userid?: string;
+  readonly compid?: string;
+  readonly #streams: Streams;
+  /** Ends the connection, whatever still waits to be read. */
+  readonly #cut: () => void;
+  #controller: Controller | undefined = undefined;
+  #isLive = false;
+
+  constructor(id: string, { userid, compid }: Address, streams: Streams, cut: () => void) {
+    this.id = id;
+    if (userid !== undefined) this.userid = userid;
+    if (compid !== undefined) this.compid = compid;
+    this.#streams = streams;
+    this.#cut = cut;
+  }
+
+  get transport() {
+    return "sse" as const;
+  }
+
+  open(first: Uint8Array): ReadableStream<Uint8Array> {
+    return new ReadableStream<Uint8Array>(
+      {
+        start: (controller) => {
+          this.#controller = controller;
+          controller.enqueue(first);
+        },
+        // Called when less waits than may, and so after everything that is read.
+        pull: () => {
+          if (!this.#isLive) this.#streams.hub.replays.goOn(this);
+        },
+        cancel: () => this.#end("closed"),
+      },
+      new ByteLengthQueuingStrategy({ highWaterMark: this.#streams.replayedAtOnce }),
+    );
+  }
+
+  replay(messages: readonly Message[]): number {
+    let sent = 0;
+    const frames: Uint8Array[] = [];
+    for (let room = this.#room; room > 0 && sent < messages.length; sent++) {
+      const message = messages[sent];
+      if (message === undefined) break;
+      const frame = this.#streams.encode(message);
+      frames.push(frame);
+      room -= frame.length;
+    }
+    if (sent > 0) this.#controller?.enqueue(Buffer.concat(frames));
+    return sent;
+  }
+
+  goLive(): void {
+    this.#isLive = true;
+    for (const topic of topicsOf(this)) this.#streams.subscribers.add(topic, this);
+  }
+
+  /** Whether it was sent; a session that reads too slowly is ended instead. */
+  send(frame: Uint8Array): boolean {
+    if (this.#streams.replayedAtOnce - this.#room > this.#streams.maxQueued) {
+      this.#streams.onSlow(this);
+      this.#end("slow");
+      this.#cut();
+      return false;
+    }
+    this.#controller?.enqueue(frame);
+    return true;
+  }
+
+  close(): void {
+    const controller = this.#controller;
+    this.#end("closed");
+    controller?.close();
+  }
+
+  /** A dead one is found by Bun, which ends a stream that takes nothing for long enough. */
+  probe(position: string): void {
+    // Everything up to there was sent before, but to a session that is still being replayed to.
+    this.send(encoder.encode(this.#isLive ? `id: ${position}\n\n` : ":\n\n"));
+  }
+
+  /** What may be queued before no more of a replay is sent; less than nothing when live messages took more. */
+  get #room(): number {
+    return this.#controller?.desiredSize ?? this.#streams.replayedAtOnce;
+  }
+
+  #end(how: "closed" | "slow"): void {
+    if (this.#isLive) for (const topic of topicsOf(this)) this.#streams.subscribers.remove(topic, this);
+    this.#isLive = false;
+    this.#controller = undefined;
+    this.#streams.hub.detach(this, how);
+  }
+}
+
+/** What all streams share. */
+interface Streams {
+  readonly hub: Hub;
+  readonly subscribers: Subscribers<EventStream>;
+  readonly maxQueued: number;
+  readonly replayedAtOnce: number;
+  readonly encode: (message: Message) => Uint8Array;
+  readonly onSlow: (session: EventStream) => void;
+}
+
+export function openEventStreams({ hub, logger, createSessionId, maxQueued, ping }: EventStreamParts) {
+  const streams: Streams = {
+    hub,
+    subscribers: new Subscribers(),
+    maxQueued,
+    replayedAtOnce: toReplayedAtOnce(maxQueued),
+    encode: (message) => encoder.encode(toEvent(hub.toId(message.offset), message)),
+    onSlow: ({ id }) => logger.warn("a session reads too slowly and is dropped", { id, maxQueued }),
+  };
+  const silentSeconds = Math.max(5, Math.ceil((silentPings * ping) / 1000));
+
+  const routes = new Elysia().get(
+    "/sse",
+    ({ request, server }) => {
+      refuseHead(request);
+      const query = readQuery(request.url, ["userid", "compid", ...sinceParameters]);
+      const since = readSince(query, request.headers);
+      const headers = { ...streamHeaders, ...toCorsHeaders(request) };
+      try {
+        hub.admit();
+      } catch (error) {
+        // An EventSource gives up for good on any other answer: it is told to come back, in the only way that it understands.
+        if (!(error instanceof PushError) || request.headers.get("accept") !== streamType) throw error;
+        return new Response(`retry: ${toRetry()}\n: ${error.detail}\n\n`, { headers });
+      }
+      const { offset, ...resumed } = hub.locate(since, query);
+      const id = hub.toId(offset);
+      const session = new EventStream(createSessionId(), query, streams, () =>
+        server?.timeout(request, soon),
+      );
+      server?.timeout(request, silentSeconds);
+      const welcome = JSON.stringify({ session: session.id, id, ...resumed, idle: ping / 1000 });
+      const body = session.open(
+        encoder.encode(`retry: ${toRetry()}\nevent: push.welcome\nid: ${id}\ndata: ${welcome}\n\n`),
+      );
+      hub.attach(session, offset);
+      return new Response(body, { headers: { ...headers, ...toStartHeaders(id, resumed.resumed) } });
+    },
+    { detail: eventStreamDescription },
+  );
+
+  const outlet: Outlet = {
+    deliver(message) {
+      let sessions = 0;
+      let event: Uint8Array | undefined;
+      for (const session of streams.subscribers.of(message.topic))
+        if (session.send((event ??= streams.encode(message)))) sessions++;
+      return sessions;
+    },
+  };
+  return { routes, outlet };
+}
+
+const encoder = new TextEncoder();
+const streamType = "text/event-stream";
+const streamHeaders = {
+  "Content-Type": streamType,
+  // What stands between must neither keep, change nor collect it.
+  "Cache-Control": "no-store, no-transform",
+  "X-Accel-Buffering": "no",
+};
+
+/** A message as an event: a line for each of its lines, as the format has no other line break than its own. */
+export function toEvent(id: string, { event, body }: Pick<Message, "event" | "body">): string {
+  const data = typeof body === "string" ? body.replaceAll(/\r\n|\r|\n/g, "\ndata: ") : body.toBase64();
+  return event === undefined
+    ? `id: ${id}\ndata: ${data}\n\n`
+    : `id: ${id}\nevent: ${event}\ndata: ${data}\n\n`;
+}
+
+function toRetry(): number {
+  return Math.round(retryMs.least + Math.random() * (retryMs.most - retryMs.least));
+}

@@ -1,0 +1,24 @@
+/**
+ * How a stream begins, whatever it is carried by.
+ */
+
+/**
+ * What may wait for a session before no more of a replay is sent to it, in bytes: so little that it is not taken for a slow one by
+ * what is live afterwards.
+ *
+ * @param maxQueued what may wait for it at all
+ */
+export function toReplayedAtOnce(maxQueued: number): number {
+  return Math.min(64 * 1024, maxQueued / 2);
+}
+
+/**
+ * Tells a client where its stream begins before the first message, on transports that have HTTP headers: a plain WebSocket has nothing
+ * else to say it with.
+ */
+export function toStartHeaders(id: string, resumed: boolean | undefined): Record<string, string> {
+  return {
+    "Last-Event-ID": id,
+    ...(resumed !== undefined && { "Server-Push-Resumed": String(resumed) }),
+  };
+}

@@ -1,0 +1,136 @@
+/**
+ * Replays: what sessions that come back have missed, on its way to them.
+ *
+ *   start ──► ready ──► one page ──► ready …            a session that reads as fast as it is sent to
+ *               │          └──► waiting ──► ready …     one that does not, until it has read some
+ *               └──► nothing is left: live
+ *
+ * A session is not live while it is being replayed to, so its order is the journal's; it becomes live in the very turn in which
+ * the journal has nothing more for it, so nothing falls between. Everybody who is ready gets a page in turn, for a few
+ * milliseconds at a time, so that neither a thousand short replays nor a long one hold up what is live.
+ */
+import { topicsOf } from "./address.ts";
+import { HorizonPassed, type Journal } from "./journal.ts";
+import type { Logger } from "./logger.ts";
+import type { Message, Offset } from "./message.ts";
+import type { Metrics } from "./metrics.ts";
+import { closeCodes } from "./protocol.ts";
+import type { Session } from "./session.ts";
+
+/** A session as replays see it. Nothing of this may throw. */
+export interface Follower extends Session {
+  /** Sends as many of them as it can take now, from the first one on, and says how many. After fewer than all it owes a call of `goOn`. */
+  replay(messages: readonly Message[]): number;
+  /** From now on it is reached by what is delivered. */
+  goLive(): void;
+}
+
+interface Replay {
+  readonly follower: Follower;
+  readonly pages: Iterator<readonly Message[]>;
+  /** What is left of the last page. */
+  page: readonly Message[];
+  state: "ready" | "waiting";
+}
+
+/** For how long pages are sent before everything else has its turn. */
+const turnMs = 4;
+
+export class Replays {
+  readonly #journal: Journal;
+  readonly #metrics: Metrics;
+  readonly #logger: Logger;
+  readonly #underWay = new Map<Session, Replay>();
+  #ready: Replay[] = [];
+  #scheduled = false;
+
+  constructor({ journal, metrics, logger }: { journal: Journal; metrics: Metrics; logger: Logger }) {
+    this.#journal = journal;
+    this.#metrics = metrics;
+    this.#logger = logger;
+  }
+
+  get size(): number {
+    return this.#underWay.size;
+  }
+
+  /** Sends the session what came after the offset, and makes it live. */
+  start(follower: Follower, after: Offset): void {
+    const { head } = this.#journal;
+    if (after === head) return follower.goLive();
+    const pages = this.#journal.since(after, topicsOf(follower), head);
+    if (pages === undefined) return endOvertaken(follower);
+    const replay: Replay = { follower, pages: pages[Symbol.iterator](), page: [], state: "ready" };
+    this.#underWay.set(follower, replay);
+    this.#enqueue(replay);
+  }
+
+  /** The session can take more than it could. */
+  goOn(session: Session): void {
+    const replay = this.#underWay.get(session);
+    if (replay?.state !== "waiting") return;
+    replay.state = "ready";
+    this.#enqueue(replay);
+  }
+
+  /** The session has ended. */
+  stop(session: Session): void {
+    const replay = this.#underWay.get(session);
+    this.#underWay.delete(session);
+    replay?.pages.return?.();
+  }
+
+  #enqueue(replay: Replay): void {
+    this.#ready.push(replay);
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    setImmediate(() => this.#turn());
+  }
+
+  #turn(): void {
+    const until = performance.now() + turnMs;
+    // Who is ready again after its page has its turn after all others.
+    const ready = this.#ready;
+    this.#ready = [];
+    let taken = 0;
+    while (taken < ready.length && performance.now() < until) {
+      const replay = ready[taken++];
+      if (replay !== undefined && this.#underWay.has(replay.follower)) this.#sendPage(replay);
+    }
+    this.#ready = [...ready.slice(taken), ...this.#ready];
+    this.#scheduled = this.#ready.length > 0;
+    if (this.#scheduled) setImmediate(() => this.#turn());
+  }
+
+  #sendPage(replay: Replay): void {
+    const { follower, pages } = replay;
+    try {
+      if (replay.page.length === 0) {
+        const next = pages.next();
+        if (next.done) {
+          this.#underWay.delete(follower);
+          follower.goLive();
+          return;
+        }
+        replay.page = next.value;
+      }
+      const sent = follower.replay(replay.page);
+      this.#metrics.replayed += sent;
+      if (sent < replay.page.length) replay.state = "waiting";
+      else this.#ready.push(replay);
+      replay.page = replay.page.slice(sent);
+    } catch (error) {
+      this.#underWay.delete(follower);
+      if (!(error instanceof HorizonPassed))
+        this.#logger.error("a replay failed", {
+          error: error instanceof Error ? error.stack : String(error),
+        });
+      endOvertaken(follower);
+    }
+  }
+}
+
+/** It was promised everything, and can no longer have it. It comes back, and is told so. */
+function endOvertaken(follower: Follower): void {
+  follower.close(closeCodes.overloaded, "what is missing was dropped from the journal meanwhile");
+}

@@ -1,0 +1,170 @@
+/**
+ * A disk that is full: pushes that cannot be kept are refused, what was taken is not lost, and when there is room again it goes on by
+ * itself.
+ */
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { mkdtempSync, rmSync, statfsSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Problem, toProblem } from "../support/calls.ts";
+import { eventually } from "../support/eventually.ts";
+import { makeFolder } from "../support/folder.ts";
+import { poll, pollAll } from "../support/poll.ts";
+import { compiledFile, type ServerProcess, startProcess } from "../support/process.ts";
+import { openReader } from "../support/reader.ts";
+
+setDefaultTimeout(60_000);
+
+/** Whether this user may have a disk of its own: root on Linux may. With CI=true the tests fail where it may not. */
+function mayMount(): boolean {
+  const probe = mkdtempSync(join(tmpdir(), "server-push-"));
+  const isMounted = mount(probe);
+  if (isMounted) unmount(probe);
+  rmSync(probe, { recursive: true });
+  return isMounted;
+}
+
+function mount(path: string): boolean {
+  if (Bun.which("mount") === null) return false;
+  return Bun.spawnSync(["mount", "-t", "tmpfs", "-o", "size=6m", "none", path]).exitCode === 0;
+}
+
+function unmount(path: string): void {
+  Bun.spawnSync(["umount", path]);
+}
+
+const mustSkip = process.env["CI"] !== "true" && !mayMount();
+if (mustSkip) process.stdout.write("a full disk is not tested: this user may not mount a tmpfs\n");
+
+interface Disk extends AsyncDisposable {
+  readonly file: string;
+  /** Leaves so many bytes free. */
+  fill(freeBytes: number): void;
+  makeRoom(): void;
+}
+
+async function openDisk(): Promise<Disk> {
+  const folder = await makeFolder();
+  if (!mount(folder.path)) throw new Error("a tmpfs could not be mounted");
+  const filler = folder.file("filler");
+  return {
+    file: folder.file("journal.db"),
+    fill(freeBytes) {
+      rmSync(filler, { force: true });
+      const { bavail, bsize } = statfsSync(folder.path);
+      writeFileSync(filler, Buffer.alloc(Math.max(0, bavail * bsize - freeBytes)));
+    },
+    makeRoom: () => rmSync(filler),
+    async [Symbol.asyncDispose]() {
+      unmount(folder.path);
+      await folder[Symbol.asyncDispose]();
+    },
+  };
+}
+
+async function start({ file }: Disk): Promise<ServerProcess> {
+  return await startProcess([compiledFile, "--port=0", "--log-format=json", `--data=${file}`]);
+}
+
+interface Pushed {
+  readonly taken: { readonly id: string; readonly data: string }[];
+  readonly refused: { readonly response: Response; readonly problem: Problem }[];
+}
+
+/** Publishers that push at once, one of them in batches, until so many pushes were refused. */
+async function pushUntilRefused({ url }: ServerProcess, pushed: Pushed, times: number): Promise<void> {
+  const until = pushed.refused.length + times;
+  let count = pushed.taken.length + pushed.refused.length;
+  const publish = async (size: number) => {
+    while (pushed.refused.length < until) {
+      const messages = Array.from({ length: size }, () => `${count++}`.padEnd(3000, "-"));
+      const items = messages.map((message) => ({ userid: "1", message }));
+      const response = await fetch(`${url}/batch`, {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify(items),
+      });
+      const answer = JSON.parse(await response.text());
+      if (!response.ok) pushed.refused.push({ response, problem: answer });
+      else
+        for (const [index, { id }] of answer.entries())
+          pushed.taken.push({ id, data: messages[index] ?? "" });
+    }
+  };
+  await Promise.all([1, 1, 1, 1, 1, 1, 1, 5].map(publish));
+}
+
+function numberOf({ id }: { readonly id: string }): number {
+  return Number(id.slice(id.indexOf("-") + 1));
+}
+
+function inOrder({ taken }: Pushed) {
+  return taken.toSorted((one, other) => numberOf(one) - numberOf(other));
+}
+
+describe.skipIf(mustSkip)("a journal on a disk that is full", () => {
+  test("refuses what it cannot keep, recovers by itself, and has lost nothing that it took", async () => {
+    await using disk = await openDisk();
+    const pushed: Pushed = { taken: [], refused: [] };
+    const received: { id: string | undefined; data: string }[] = [];
+    await using before = await start(disk);
+    const reader = openReader("push.v1", before, {
+      query: "userid=1",
+      onNotice: ({ id, message }) => message && received.push({ id, data: message.data }),
+    });
+    const { id: begin } = await reader.begun;
+    disk.fill(1_000_000);
+
+    await pushUntilRefused(before, pushed, 40);
+
+    for (const { response, problem } of pushed.refused) {
+      expect(problem).toMatchObject({ status: 503, code: "unavailable" });
+      expect(response.headers.get("content-type")).toBe("application/problem+json");
+      expect(Number(response.headers.get("retry-after"))).toBeGreaterThan(0);
+    }
+    expect(pushed.refused[0]?.problem.detail).toContain("the disk is full");
+    const ready = await fetch(`${before.url}/readyz`);
+    expect([ready.status, (await toProblem(ready)).code]).toEqual([503, "unavailable"]);
+    expect((await fetch(`${before.url}/healthz`)).status).toBe(200);
+    // Who is there gets what was taken, and nothing of what was not; so does who comes now.
+    const full = await pollAll(before, "userid=1", begin);
+    expect(full.messages.map(({ id, data = "" }) => ({ id, data }))).toEqual(inOrder(pushed));
+
+    disk.makeRoom();
+    await eventually("a server that is ready", async () => (await fetch(`${before.url}/readyz`)).ok);
+    const takenWhileFull = pushed.taken.length;
+    const answer = await fetch(`${before.url}/push?userid=1`, { method: "POST", body: "there is room" });
+    pushed.taken.push({ id: JSON.parse(await answer.text()).id, data: "there is room" });
+    expect(pushed.taken.length).toBe(takenWhileFull + 1);
+    await eventually("everything with the reader", () => received.length >= pushed.taken.length);
+    expect(received).toEqual(inOrder(pushed));
+    before.signal("SIGKILL");
+    await before.exited;
+
+    await using after = await start(disk);
+    const { messages } = await pollAll(after, "userid=1", begin);
+    expect(messages.map(({ id, data = "" }) => ({ id, data }))).toEqual(inOrder(pushed));
+    reader.drop();
+  });
+
+  test("is started again although it is full, and says so to those who push", async () => {
+    await using disk = await openDisk();
+    const pushed: Pushed = { taken: [], refused: [] };
+    const before = await start(disk);
+    const { id: begin } = await poll(before, { query: "wait=0" });
+    disk.fill(500_000);
+    await pushUntilRefused(before, pushed, 20);
+    before.signal("SIGKILL");
+    await before.exited;
+    disk.fill(0);
+
+    await using after = await start(disk);
+
+    const { messages } = await pollAll(after, "userid=1", begin);
+    expect(messages.map(({ id, data = "" }) => ({ id, data }))).toEqual(inOrder(pushed));
+    await pushUntilRefused(after, pushed, 1);
+    expect(pushed.refused.at(-1)?.problem).toMatchObject({ status: 503, code: "unavailable" });
+    disk.makeRoom();
+    await eventually("a server that is ready", async () => (await fetch(`${after.url}/readyz`)).ok);
+  });
+});
