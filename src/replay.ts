@@ -62,7 +62,11 @@ export class Replays {
     if (pages === undefined) return endOvertaken(follower);
     const replay: Replay = { follower, pages: pages[Symbol.iterator](), page: [], state: "ready" };
     this.#underWay.set(follower, replay);
-    this.#enqueue(replay);
+    // Who is alone begins at once: in a busy journal that is full, retention would pass who asked for all while that waits.
+    const isAlone = !this.#scheduled;
+    this.#schedule();
+    if (isAlone) this.#sendPage(replay);
+    else this.#ready.push(replay);
   }
 
   /** The session can take more than it could. */
@@ -70,7 +74,8 @@ export class Replays {
     const replay = this.#underWay.get(session);
     if (replay?.state !== "waiting") return;
     replay.state = "ready";
-    this.#enqueue(replay);
+    this.#ready.push(replay);
+    this.#schedule();
   }
 
   /** The session has ended. */
@@ -80,8 +85,7 @@ export class Replays {
     replay?.pages.return?.();
   }
 
-  #enqueue(replay: Replay): void {
-    this.#ready.push(replay);
+  #schedule(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
     setImmediate(() => this.#turn());

@@ -75,6 +75,19 @@ describe("a session that has missed something", () => {
     expect(bodiesOf(follower)).toEqual(numbers(1100));
   });
 
+  test("that is alone is not passed by retention while it waits for its turn", async () => {
+    const { replays, journal, followers } = createReplays({ retention: { count: 3 } });
+    await journal.append(drafts(3));
+    const follower = createFollower();
+    followers.add(follower);
+
+    replays.start(follower, 0);
+    await journal.append(drafts(2, 3));
+    await settle([follower]);
+
+    expect([bodiesOf(follower), follower.closes]).toEqual([numbers(5), []]);
+  });
+
   test("is counted, message by message", async () => {
     const { replays, journal, metrics } = createReplays();
     await journal.append(drafts(300));
