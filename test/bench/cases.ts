@@ -1,23 +1,23 @@
 /**
- * The cases: what is measured, and what each figure is held to.
+ * The cases: what is measured, against what, and what each figure is held to.
  */
-import type { ServerProcess } from "../support/process.ts";
-import { Audience, type Cost, measureCost, publish, toAddress } from "./load.ts";
+import { batches, pauses, paced, resumes } from "./journal.ts";
+import { Audience, measureCost, publish, toAddress, type Transport } from "./load.ts";
 import { readMemory } from "./measure.ts";
-import type { Case, Contender, FigureSpecification, Sample, Target } from "./rounds.ts";
+import type { Program } from "./programs.ts";
+import type { Case, Open, Target } from "./rounds.ts";
+import {
+  atLeast,
+  atMost,
+  audienceSize,
+  type Extent,
+  latencyFigures,
+  shareFigures,
+  toSample,
+  withAudience,
+  withoutStage,
+} from "./stage.ts";
 
-/** How much of everything. */
-export interface Extent {
-  readonly rounds: number;
-  readonly starts: number;
-  readonly idleRounds: number;
-  readonly publishMs: number;
-}
-
-export const fullExtent: Extent = { rounds: 7, starts: 15, idleRounds: 5, publishMs: 1500 };
-export const quickExtent: Extent = { rounds: 3, starts: 5, idleRounds: 1, publishMs: 500 };
-
-const audienceSize = 1000;
 const handshakesInRound = 2000;
 const idleSessions = 10_000;
 /** These are there before idle sessions are weighed: what the first ones cost once is not what a session costs. */
@@ -30,16 +30,42 @@ const mebibyte = 1024 * 1024;
 export function createCases(extent: Extent): readonly Case[] {
   return [
     starts(extent),
-    fanOut(extent, 1, atMost("ratio", 1.15)),
-    fanOut(extent, 8, atMost("ratio", 1.3)),
-    pushes(extent, 32, { of: "ratio", bound: "at least", limit: 0.8 }),
+    fanOut(extent, 1, "bare", { cpu: atMost("ratio", 1.15) }),
+    fanOut(extent, 8, "bare", { cpu: atMost("ratio", 1.2) }),
+    pushes(extent, 32, "bare", { rate: atLeast("ratio", 0.8), cpu: atMost("ratio", 1.2) }),
     handshakes(extent, atMost("ratio", 1.6)),
-    idle(extent, atMost("difference", 1536)),
+    idle(extent, "WebSocket", "bare", atMost("difference", 1536)),
+    fanOut(extent, 1, "unkept", { cpu: atMost("ratio", 1.2) }),
+    fanOut(extent, 8, "unkept", { cpu: atMost("ratio", 1.2) }),
+    pushes(extent, 32, "unkept", { cpu: atMost("ratio", 1.2) }),
+    streams(extent, 8, atLeast("ours", 100_000)),
+    idle(extent, "Server-Sent Events", "memory", atMost("ours", 6 * 1024)),
+    pushesToFile(extent, 128, atLeast("ours", 10_000)),
+    batches(extent, atLeast("ours", 100_000)),
+    paced(extent, atMost("ours", 15)),
+    pauses(extent, atMost("ours", 20)),
+    resumes(extent, { caughtUp: atMost("ours", 3), latest: atMost("ours", 250) }),
   ];
 }
 
-function atMost(of: Target["of"], limit: number): Target {
-  return { of, bound: "at most", limit };
+/** What a figure of a case is held to, by the name of its value. */
+type Targets = { readonly [value in "cpu" | "rate"]?: Target };
+
+const withTarget = (targets: Targets, value: keyof Targets) => {
+  const target = targets[value];
+  return target === undefined ? {} : { target };
+};
+
+const names: Readonly<Record<Program, string>> = {
+  bare: "bare Bun",
+  memory: "the journal in memory",
+  file: "the journal in a file",
+  unkept: "retention off",
+};
+
+/** Two servers at the same work. */
+function versus(baseline: Program, ours: Program, open: (program: Program) => Open) {
+  return { ours: open(ours), baseline: { name: names[baseline], open: open(baseline) } };
 }
 
 /** Each sample is a process of its own, on all cores, as everybody starts it. */
@@ -51,28 +77,52 @@ function starts(extent: Extent): Case {
       { value: "start", title: "start to listening", unit: "ms", target: atMost("ours", 60) },
       { value: "memory", title: "memory then", unit: "MiB", target: atMost("ours", 70) },
     ],
-    open: async (programs, program) =>
-      withoutStage(async () => {
-        const began = performance.now();
-        await using server = await programs.start(program, "anywhere");
-        return { start: performance.now() - began, memory: readMemory(server.pid) / mebibyte };
-      }),
+    ...versus(
+      "bare",
+      "memory",
+      (program) => async (programs) =>
+        withoutStage(async () => {
+          const began = performance.now();
+          await using server = await programs.start(program, "anywhere");
+          return { start: performance.now() - began, memory: readMemory(server.pid) / mebibyte };
+        }),
+    ),
   };
 }
 
 /** Everything to everyone: a message is parsed once and delivered a thousand times. */
-function fanOut(extent: Extent, publishers: number, target: Target): Case {
+function fanOut(extent: Extent, publishers: number, baseline: Program, targets: Targets): Case {
   return {
     title: `${publishers === 1 ? "1 publisher" : `${publishers} publishers`}, GET /pushtoall to ${audienceSize} sessions`,
     rounds: extent.rounds,
-    figures: [
-      { value: "cpu", title: "server CPU per delivery", unit: "µs", target },
-      { value: "rate", title: "deliveries", unit: "1/s" },
-      ...latencyFigures,
-      ...shareFigures,
-    ],
-    open: (programs, program) =>
-      withAudience(programs.start(program, "on its core"), async (server, audience) => {
+    figures: fanOutFigures(targets),
+    ...versus(baseline, "memory", (program) => toFanOut(extent, publishers, program, "WebSocket")),
+  };
+}
+
+/** The same to streams of events, against WebSockets of the same server. */
+function streams(extent: Extent, publishers: number, rate: Target): Case {
+  return {
+    title: `${publishers} publishers, GET /pushtoall to ${audienceSize} streams of events`,
+    rounds: extent.rounds,
+    figures: fanOutFigures({ rate }),
+    ours: toFanOut(extent, publishers, "memory", "Server-Sent Events"),
+    baseline: { name: "WebSockets", open: toFanOut(extent, publishers, "memory", "WebSocket") },
+  };
+}
+
+const fanOutFigures = (targets: Targets) => [
+  { value: "cpu", title: "server CPU per delivery", unit: "µs", ...withTarget(targets, "cpu") },
+  { value: "rate", title: "deliveries", unit: "1/s", ...withTarget(targets, "rate") },
+  ...latencyFigures,
+  ...shareFigures,
+];
+
+function toFanOut(extent: Extent, publishers: number, program: Program, transport: Transport): Open {
+  return (programs) =>
+    withAudience(
+      programs.start(program, "on its core"),
+      async (server, audience) => {
         const cost = await publish(server, {
           publishers,
           durationMs: extent.publishMs,
@@ -81,38 +131,60 @@ function fanOut(extent: Extent, publishers: number, target: Target): Case {
         });
         audience.verify(() => audience.messages);
         return toSample(cost, audience.messages * audienceSize, audience);
-      }),
-  };
+      },
+      { transport },
+    );
 }
 
 /** One to one: a message is delivered once, so what is measured is the push itself. */
-function pushes(extent: Extent, publishers: number, target: Target): Case {
+function pushes(extent: Extent, publishers: number, baseline: Program, targets: Targets): Case {
   return {
     title: `${publishers} publishers, GET /push to one of ${audienceSize} sessions`,
     rounds: extent.rounds,
-    figures: [
-      { value: "rate", title: "pushes", unit: "1/s", target },
-      { value: "cpu", title: "server CPU per push", unit: "µs" },
-      ...latencyFigures,
-      ...shareFigures,
-    ],
-    open: (programs, program) =>
-      withAudience(programs.start(program, "on its core"), async (server, audience) => {
-        const expected = new Uint32Array(audienceSize);
-        const cost = await publish(server, {
-          publishers,
-          durationMs: extent.publishMs,
-          nextPath: () => {
-            const index = Math.floor(Math.random() * audienceSize);
-            expected[index] = (expected[index] ?? 0) + 1;
-            return `/push?${toAddress(index)}&message=${audience.nextMessage()}`;
-          },
-          untilArrived: () => audience.untilArrived(audience.messages),
-        });
-        audience.verify((index) => expected[index] ?? 0);
-        return toSample(cost, audience.messages, audience);
-      }),
+    figures: pushFigures(targets),
+    ...versus(baseline, "memory", (program) => toPushes(extent, publishers, program, "on its core")),
   };
+}
+
+/** The same, each answered after it is on disk. */
+function pushesToFile(extent: Extent, publishers: number, rate: Target): Case {
+  return {
+    title: `--data: ${publishers} publishers, GET /push to one of ${audienceSize} sessions`,
+    rounds: extent.rounds,
+    figures: pushFigures({ rate }),
+    ...versus("memory", "file", (program) => toPushes(extent, publishers, program, "anywhere")),
+  };
+}
+
+const pushFigures = (targets: Targets) => [
+  { value: "rate", title: "pushes", unit: "1/s", ...withTarget(targets, "rate") },
+  { value: "cpu", title: "server CPU per push", unit: "µs", ...withTarget(targets, "cpu") },
+  ...latencyFigures,
+  ...shareFigures,
+];
+
+function toPushes(
+  extent: Extent,
+  publishers: number,
+  program: Program,
+  where: "on its core" | "anywhere",
+): Open {
+  return (programs) =>
+    withAudience(programs.start(program, where), async (server, audience) => {
+      const expected = new Uint32Array(audienceSize);
+      const cost = await publish(server, {
+        publishers,
+        durationMs: extent.publishMs,
+        nextPath: () => {
+          const index = Math.floor(Math.random() * audienceSize);
+          expected[index] = (expected[index] ?? 0) + 1;
+          return `/push?${toAddress(index)}&message=${audience.nextMessage()}`;
+        },
+        untilArrived: () => audience.untilArrived(audience.messages),
+      });
+      audience.verify((index) => expected[index] ?? 0);
+      return toSample(cost, audience.messages, audience);
+    });
 }
 
 function handshakes(extent: Extent, target: Target): Case {
@@ -120,7 +192,7 @@ function handshakes(extent: Extent, target: Target): Case {
     title: "handshakes, with userid and compid",
     rounds: extent.rounds,
     figures: [{ value: "cpu", title: "server CPU each", unit: "µs", target }, ...shareFigures],
-    async open(programs, program) {
+    ...versus("bare", "memory", (program) => async (programs) => {
       const server = await programs.start(program, "on its core");
       return {
         async sample() {
@@ -132,78 +204,33 @@ function handshakes(extent: Extent, target: Target): Case {
         },
         [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
       };
-    },
+    }),
   };
 }
 
 /** Each sample is a process of its own: memory that sessions once had would be taken again by the next ones. */
-function idle(extent: Extent, target: Target): Case {
-  return {
-    title: `${idleSessions} idle sessions, with userid and compid`,
-    rounds: extent.idleRounds,
-    figures: [{ value: "memory", title: "memory per session", unit: "B", target }],
-    open: async (programs, program) =>
+function idle(extent: Extent, transport: Transport, baseline: "bare" | "memory", target: Target): Case {
+  const open =
+    (program: Program, kind: Transport): Open =>
+    async (programs) =>
       withoutStage(async () => {
         await using server = await programs.start(program, "on its core");
-        using audience = new Audience();
+        using audience = new Audience(kind);
         await audience.open(server, firstSessions);
         await Bun.sleep(settleMs);
         const before = readMemory(server.pid);
         await audience.open(server, idleSessions);
         await Bun.sleep(settleMs);
         return { memory: (readMemory(server.pid) - before) / idleSessions };
-      }),
-  };
-}
-
-function withoutStage(sample: () => Promise<Sample>): Contender {
-  return { sample, async [Symbol.asyncDispose]() {} };
-}
-
-/** One server and its audience for all rounds. */
-async function withAudience(
-  starting: Promise<ServerProcess>,
-  sample: (server: ServerProcess, audience: Audience) => Promise<Sample>,
-): Promise<Contender> {
-  await using stack = new AsyncDisposableStack();
-  const server = stack.use(await starting);
-  const audience = stack.use(new Audience());
-  await audience.open(server, audienceSize);
-  const stage = stack.move();
+      });
   return {
-    sample() {
-      audience.expectNone();
-      return sample(server, audience);
+    title: `${idleSessions} idle sessions over ${transport}, with userid and compid`,
+    rounds: extent.idleRounds,
+    figures: [{ value: "memory", title: "memory per session", unit: "B", target }],
+    ours: open("memory", transport),
+    baseline: {
+      name: baseline === "bare" ? names.bare : "WebSockets",
+      open: open(baseline, "WebSocket"),
     },
-    [Symbol.asyncDispose]: () => stage.disposeAsync(),
-  };
-}
-
-const latencyFigures: readonly FigureSpecification[] = [
-  { value: "p50", title: "latency p50", unit: "ms" },
-  { value: "p99", title: "latency p99", unit: "ms" },
-  { value: "p999", title: "latency p99.9", unit: "ms" },
-];
-
-/** Whether the other figures can be trusted: see `toDoubts`. */
-const shareFigures: readonly FigureSpecification[] = [
-  { value: "server", title: "server's use of its core", unit: "%" },
-  { value: "load", title: "load's use of its core", unit: "%" },
-  { value: "others", title: "lost to others", unit: "%" },
-];
-
-/** @param count of what there were so many */
-function toSample(cost: Cost, count: number, audience?: Audience): Sample {
-  return {
-    cpu: cost.cpu / count,
-    rate: (count / cost.wallMs) * 1000,
-    server: cost.serverShare * 100,
-    load: cost.loadShare * 100,
-    others: cost.waitShare * 100,
-    ...(audience !== undefined && {
-      p50: audience.latencies.quantile(0.5),
-      p99: audience.latencies.quantile(0.99),
-      p999: audience.latencies.quantile(0.999),
-    }),
   };
 }

@@ -3,7 +3,14 @@
  */
 import type { ServerProcess } from "../support/process.ts";
 import { cpuBetween, Latencies, readCpuAtRest, readOwnCpu, readWaiting } from "./measure.ts";
-import { type Listener, Publisher, RawSession, toMessage } from "./sockets.ts";
+import {
+  type Listener,
+  Publisher,
+  type Session,
+  StreamSession,
+  toMessage,
+  WebSocketSession,
+} from "./sockets.ts";
 
 /** Handshakes at once: fewer than the 512 connections that Bun lets wait to be accepted. */
 const handshakesAtOnce = 64;
@@ -14,8 +21,12 @@ export function toAddress(index: number): string {
   return `userid=user-${index}&compid=component-${index}`;
 }
 
+/** What its sessions use. */
+export type Transport = "WebSocket" | "Server-Sent Events";
+
 export class Audience implements Listener, Disposable {
-  readonly sessions: RawSession[] = [];
+  readonly sessions: Session[] = [];
+  readonly #transport: Transport;
   readonly #failure = Promise.withResolvers<never>();
   #latencies = new Latencies();
   #pushedAt: number[] = [];
@@ -23,26 +34,37 @@ export class Audience implements Listener, Disposable {
   #expected = Number.POSITIVE_INFINITY;
   #complete: () => void = () => {};
 
-  constructor() {
+  constructor(transport: Transport = "WebSocket") {
+    this.#transport = transport;
     // Whoever waits is told; while nobody does, a failure waits for them.
     this.#failure.promise.catch(() => {});
   }
 
-  /** Opens so many more sessions, and resolves when all are open. */
-  async open(server: ServerProcess, count: number): Promise<void> {
+  /**
+   * Opens so many more sessions, and resolves when all are open.
+   *
+   * @param toQuery the address of each
+   * @param atOnce  how many handshakes are under way at any time
+   */
+  async open(
+    server: ServerProcess,
+    count: number,
+    {
+      toQuery = toAddress,
+      atOnce = handshakesAtOnce,
+    }: { readonly toQuery?: (index: number) => string; readonly atOnce?: number } = {},
+  ): Promise<void> {
     const last = this.sessions.length + count;
+    const Kind = this.#transport === "WebSocket" ? WebSocketSession : StreamSession;
     const openNext = async () => {
       while (this.sessions.length < last) {
-        const path = `/ws?${toAddress(this.sessions.length)}`;
-        const session = new RawSession(this);
+        const query = toQuery(this.sessions.length);
+        const session = new Kind(this);
         this.sessions.push(session);
-        await session.open(server.port, path);
+        await session.open(server.port, query);
       }
     };
-    await this.#within(
-      `${count} handshakes`,
-      Promise.all(Array.from({ length: handshakesAtOnce }, openNext)),
-    );
+    await this.#within(`${count} handshakes`, Promise.all(Array.from({ length: atOnce }, openNext)));
   }
 
   /** Begins to count anew. */
@@ -160,7 +182,7 @@ export async function publish(server: ServerProcess, publishing: Publishing): Pr
   }
 }
 
-async function within<Value>(what: string, work: Promise<Value>): Promise<Value> {
+export async function within<Value>(what: string, work: Promise<Value>): Promise<Value> {
   const late = Promise.withResolvers<never>();
   const timer = setTimeout(() => late.reject(new Error(`not in ${withinMs} ms: ${what}`)), withinMs);
   try {

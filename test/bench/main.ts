@@ -1,8 +1,10 @@
 /**
- * What server-push costs over the bare platform: the compiled file against a bare Bun server (bare.ts), in one run.
+ * What server-push costs over the bare platform: the compiled file against a bare Bun server (bare.ts), in one run; and what
+ * its journal costs: against itself with retention off.
  *
- *   npm run bench                          all of it, in under three minutes
- *   npm run bench -- --quick               fewer and shorter rounds, in under one: for a look, not for a decision
+ *   npm run bench                          all of it, in about ten minutes
+ *   npm run bench -- --quick               fewer and shorter rounds, in about three: for a look, not for a decision
+ *   npm run bench -- --only data           only the cases with this in their title
  *   npm run bench -- --json FILE           the figures, with every round, into FILE; without it their medians are the last line
  *   npm run bench -- --strict              exit status 1 also when a target is missed
  *
@@ -10,20 +12,23 @@
  * server that loses messages mean nothing. For Linux, as it reads proc(5).
  *
  *   cases.ts → rounds.ts → load.ts → sockets.ts        what; by turns; who pushes and listens; over which wire
+ *   journal.ts  stage.ts                               more of what; what all of that has in common
  *   programs.ts  cores.ts  measure.ts  report.ts       what runs; where; what it used; what is said of it
  */
 import { parseArgs } from "node:util";
-import { createCases, fullExtent, quickExtent } from "./cases.ts";
+import { createCases } from "./cases.ts";
 import { divideCores } from "./cores.ts";
 import { Programs } from "./programs.ts";
 import { type CaseResult, hasMissed, summary, tableHead, tablePart, toJson, toJsonLine } from "./report.ts";
 import { alternate } from "./rounds.ts";
+import { fullExtent, quickExtent } from "./stage.ts";
 
-const help = `Measures the compiled server against a bare Bun server.
+const help = `Measures the compiled server against a bare Bun server, and against itself without a journal.
 
-  npm run bench -- [--quick] [--strict] [--json FILE]
+  npm run bench -- [--quick] [--only TEXT] [--strict] [--json FILE]
 
   --quick      fewer and shorter rounds
+  --only TEXT  only the cases with TEXT in their title
   --strict     exit status 1 when a target is missed
   --json FILE  write the figures of every round to FILE; without it, their medians are the last line of the output
   --help       print this
@@ -35,6 +40,7 @@ interface Arguments {
   readonly quick: boolean;
   readonly strict: boolean;
   readonly help: boolean;
+  readonly only: string;
   readonly json?: string;
 }
 
@@ -57,15 +63,20 @@ async function main(argv: string[]): Promise<number> {
 }
 
 /** Whether a target was missed. */
-async function measure({ quick, json }: Arguments): Promise<boolean> {
+async function measure({ quick, only, json }: Arguments): Promise<boolean> {
   const cores = divideCores();
   await using programs = await Programs.compile(cores);
   process.once("SIGINT", () => programs.stop());
   process.once("SIGTERM", () => programs.stop());
   process.stdout.write(`${cores.note}\n\n${tableHead()}`);
   const results: CaseResult[] = [];
-  for (const contest of createCases(quick ? quickExtent : fullExtent)) {
-    const result = { title: contest.title, figures: await alternate(programs, contest) };
+  const cases = createCases(quick ? quickExtent : fullExtent);
+  for (const contest of cases.filter(({ title }) => title.includes(only))) {
+    const result = {
+      title: contest.title,
+      ...(contest.baseline !== undefined && { baseline: contest.baseline.name }),
+      figures: await alternate(programs, contest),
+    };
     process.stdout.write(tablePart(result));
     results.push(result);
   }
@@ -85,6 +96,7 @@ function readArguments(argv: string[]): Arguments | string {
         quick: { type: "boolean", default: false },
         strict: { type: "boolean", default: false },
         help: { type: "boolean", default: false },
+        only: { type: "string", default: "" },
         json: { type: "string" },
       },
     });

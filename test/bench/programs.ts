@@ -1,5 +1,5 @@
 /**
- * The two programs that are compared, compiled alike, and how they are started.
+ * The programs that are compared, compiled alike, and how they are started.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -7,11 +7,8 @@ import { join } from "node:path";
 import { compiledFile, root, type ServerProcess, startProcess } from "../support/process.ts";
 import type { Cores } from "./cores.ts";
 
-/** Of everything there is one of the bare server's and one of ours. */
-export interface Pair<Value> {
-  readonly bare: Value;
-  readonly ours: Value;
-}
+/** What can be started: the bare server; or ours, which keeps messages in memory, in a file on disk, or not at all. */
+export type Program = "bare" | "memory" | "file" | "unkept";
 
 /** The flags of src/build/compile.ts: what is compared is the servers, not the ways to compile. */
 const flags = [
@@ -29,6 +26,7 @@ export class Programs implements AsyncDisposable {
   readonly #cores: Cores;
   readonly #running = new Set<ServerProcess>();
   #stopped = false;
+  #files = 0;
 
   private constructor(directory: string, cores: Cores) {
     this.#directory = directory;
@@ -47,7 +45,7 @@ export class Programs implements AsyncDisposable {
   }
 
   /** Starts one, on the server's core or free to use all, and resolves when it listens. */
-  async start(program: keyof Pair<unknown>, where: "on its core" | "anywhere"): Promise<ServerProcess> {
+  async start(program: Program, where: "on its core" | "anywhere"): Promise<ServerProcess> {
     if (this.#stopped) throw new Error("told to stop");
     const prefix = where === "anywhere" ? this.#cores.freePrefix : this.#cores.serverPrefix;
     const server = await startProcess([...prefix, ...this.#commandOf(program)]);
@@ -74,10 +72,19 @@ export class Programs implements AsyncDisposable {
     return join(this.#directory, "bare");
   }
 
-  #commandOf(program: keyof Pair<unknown>): readonly string[] {
-    if (program === "bare") return [this.#bareFile];
+  #commandOf(program: Program): readonly string[] {
     // The load's sessions answer no pings, and take what is not a message for a fault.
-    return [compiledFile, "--port=0", "--ping=1h"];
+    const ours = [compiledFile, "--port=0", "--ping=1h"];
+    switch (program) {
+      case "bare":
+        return [this.#bareFile];
+      case "memory":
+        return ours;
+      case "file":
+        return [...ours, `--data=${join(this.#directory, `${this.#files++}.db`)}`];
+      case "unkept":
+        return [...ours, "--retain-count=0"];
+    }
   }
 
   #execute(argv: readonly string[]): void {

@@ -2,42 +2,44 @@
  * What was measured, for a reader and for a program.
  */
 import { cpus, release } from "node:os";
-import type { Pair } from "./programs.ts";
-import type { Figure, Target } from "./rounds.ts";
+import type { Figure, Pair, Target } from "./rounds.ts";
 
 export interface CaseResult {
   readonly title: string;
+  /** The name of what ours is held against. */
+  readonly baseline?: string;
   readonly figures: readonly Figure[];
 }
 
-const widths = { title: 30, bare: 13, ours: 13, ratio: 8, target: 24 };
+const widths = { title: 32, baseline: 13, ours: 13, ratio: 8, target: 24 };
 
 /** The first line of the table. */
 export function tableHead(): string {
-  return toRow({ title: "", bare: "bare Bun", ours: "server-push", ratio: "ratio", target: "  target" });
+  return toRow({ title: "", baseline: "baseline", ours: "server-push", ratio: "ratio", target: "  target" });
 }
 
 /** A case's part of the table. */
-export function tablePart({ title, figures }: CaseResult): string {
+export function tablePart({ title, baseline, figures }: CaseResult): string {
   const doubts = toDoubts(figures);
   const rows = figures.map((figure) =>
     toRow({
       title: `  ${figure.title}`,
-      bare: toText(figure.bare, figure.unit),
+      baseline: toText(figure.baseline, figure.unit),
       ours: toText(figure.ours, figure.unit),
       // Shares say whether a figure can be trusted, not which server is better.
-      ratio: figure.unit === "%" ? "" : figure.ratio.toFixed(2),
+      ratio: figure.unit === "%" || baseline === undefined ? "" : figure.ratio.toFixed(2),
       target: toVerdict(figure, doubts.length > 0),
     }),
   );
-  return `\n${title}\n${rows.join("")}${doubts.map((doubt) => `  ${doubt}\n`).join("")}`;
+  const against = baseline === undefined ? "" : `, against ${baseline}`;
+  return `\n${title}${against}\n${rows.join("")}${doubts.map((doubt) => `  ${doubt}\n`).join("")}`;
 }
 
 /** What a reader has to know before believing the figures of a case. */
 function toDoubts(figures: readonly Figure[]): string[] {
   const isShare = (name: string, program: keyof Pair<unknown>, above: number) =>
     figures.some((figure) => figure.value === name && figure[program] > above);
-  const programs = ["bare", "ours"] as const;
+  const programs = ["baseline", "ours"] as const;
   const doubts: string[] = [];
   if (programs.some((program) => isShare("others", program, 10)))
     doubts.push("DISTURBED: other processes had much of the server's core; run it again on a quiet machine");
@@ -91,12 +93,17 @@ function describe(results: readonly CaseResult[], circumstances: Readonly<Record
 }
 
 function toRow(cells: Readonly<Record<keyof typeof widths, string>>): string {
-  const { title, bare, ours, ratio, target } = cells;
-  const numbers = [bare.padStart(widths.bare), ours.padStart(widths.ours), ratio.padStart(widths.ratio)];
+  const { title, baseline, ours, ratio, target } = cells;
+  const numbers = [
+    baseline.padStart(widths.baseline),
+    ours.padStart(widths.ours),
+    ratio.padStart(widths.ratio),
+  ];
   return `${`${title.padEnd(widths.title)}${numbers.join("")}${target}`.trimEnd()}\n`;
 }
 
 function toText(value: number, unit: string): string {
+  if (Number.isNaN(value)) return "";
   const digits = value >= 1000 ? 0 : value >= 100 ? 1 : 2;
   return `${value.toFixed(digits)} ${unit}`;
 }
@@ -114,7 +121,7 @@ function toGoal({ of, bound, limit }: Target, unit: string): string {
     case "ratio":
       return `ratio ${sign} ${limit}`;
     case "difference":
-      return `${sign} bare + ${limit} ${unit}`;
+      return `${sign} baseline + ${limit} ${unit}`;
     case "ours":
       return `${sign} ${limit} ${unit}`;
   }

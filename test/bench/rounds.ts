@@ -3,7 +3,13 @@
  * disturbs the other too. Each round gives a sample of each; the ratio is taken within a round, and of all rounds the median.
  */
 import { median } from "./measure.ts";
-import type { Pair, Programs } from "./programs.ts";
+import type { Programs } from "./programs.ts";
+
+/** Of everything there is one of what ours is held against, and one of ours. */
+export interface Pair<Value> {
+  readonly baseline: Value;
+  readonly ours: Value;
+}
 
 /** The values of one round, by name. */
 export type Sample = Readonly<Record<string, number>>;
@@ -13,9 +19,13 @@ export interface Case {
   /** How many rounds count. */
   readonly rounds: number;
   readonly figures: readonly FigureSpecification[];
-  /** Sets the stage for the one or the other. */
-  open(programs: Programs, program: keyof Pair<unknown>): Promise<Contender>;
+  readonly ours: Open;
+  /** What ours is held against, where there is such a thing. */
+  readonly baseline?: { readonly name: string; readonly open: Open };
 }
+
+/** Sets the stage. */
+export type Open = (programs: Programs) => Promise<Contender>;
 
 export interface Contender extends AsyncDisposable {
   sample(): Promise<Sample>;
@@ -23,7 +33,7 @@ export interface Contender extends AsyncDisposable {
 
 /** What a figure is held to. */
 export interface Target {
-  /** Ours itself, ours divided by the bare server's, or ours less the bare server's. */
+  /** Ours itself, ours divided by the baseline's, or ours less the baseline's. */
   readonly of: "ours" | "ratio" | "difference";
   readonly bound: "at most" | "at least";
   readonly limit: number;
@@ -38,8 +48,8 @@ export interface FigureSpecification {
 }
 
 export interface Figure extends FigureSpecification {
-  /** Medians over the rounds. */
-  readonly bare: number;
+  /** Medians over the rounds; without a baseline, those that need one are NaN. */
+  readonly baseline: number;
   readonly ours: number;
   readonly ratio: number;
   readonly difference: number;
@@ -50,22 +60,22 @@ export interface Figure extends FigureSpecification {
 
 /** Measures both by turns. One round goes before those that count, for what happens once only. */
 export async function alternate(programs: Programs, contest: Case): Promise<readonly Figure[]> {
-  await using bare = await contest.open(programs, "bare");
-  await using ours = await contest.open(programs, "ours");
+  await using baseline = await contest.baseline?.open(programs);
+  await using ours = await contest.ours(programs);
   const samples: Pair<Sample>[] = [];
   for (let round = 0; round <= contest.rounds; round++)
-    samples.push({ bare: await bare.sample(), ours: await ours.sample() });
+    samples.push({ baseline: (await baseline?.sample()) ?? {}, ours: await ours.sample() });
   return contest.figures.map((figure) => toFigure(figure, samples.slice(1)));
 }
 
 function toFigure(specification: FigureSpecification, samples: readonly Pair<Sample>[]): Figure {
   const valuesOf = (program: keyof Pair<unknown>) =>
     samples.map((sample) => sample[program][specification.value] ?? Number.NaN);
-  const [bare, ours] = [valuesOf("bare"), valuesOf("ours")];
-  const pairwise = (join: (ours: number, bare: number) => number) =>
-    median(ours.map((value, round) => join(value, bare[round] ?? Number.NaN)));
+  const [baseline, ours] = [valuesOf("baseline"), valuesOf("ours")];
+  const pairwise = (join: (ours: number, baseline: number) => number) =>
+    median(ours.map((value, round) => join(value, baseline[round] ?? Number.NaN)));
   const medians = {
-    bare: median(bare),
+    baseline: median(baseline),
     ours: median(ours),
     ratio: pairwise((one, other) => one / other),
     difference: pairwise((one, other) => one - other),
@@ -75,7 +85,7 @@ function toFigure(specification: FigureSpecification, samples: readonly Pair<Sam
     ...specification,
     ...medians,
     ...(target !== undefined && { met: isMet(target, medians[target.of]) }),
-    rounds: { bare, ours },
+    rounds: { baseline, ours },
   };
 }
 

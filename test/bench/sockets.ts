@@ -1,9 +1,9 @@
 /**
  * The load generator's ends of the connections: raw TCP, because a client library would cost more than the server that is
- * measured. A session does its WebSocket handshake and then only counts; a publisher keeps its HTTP/1.1 connection.
+ * measured. A session does its handshake and then only counts; a publisher keeps its HTTP/1.1 connection.
  *
- * Every message of a run has the same size, so a frame is found by counting bytes. It begins with its number, by which the
- * moment when it was pushed is found.
+ * Every message of a run has the same size, so a WebSocket frame is found by counting bytes; an event of a stream, by its field
+ * `data`. A message begins with its number, by which the moment when it was pushed is found.
  */
 import type { Socket, SocketHandler } from "bun";
 
@@ -38,51 +38,77 @@ export interface Listener {
   onFailure(problem: string): void;
 }
 
-/** One session: from the handshake on it only counts. */
-export class RawSession {
-  /** The frames that arrived whole. */
+/** A session of the audience: from its beginning on it only counts. */
+export abstract class Session {
+  /** The messages that arrived whole. */
   frames = 0;
-  /** How much of the next frame has arrived. */
-  #begun = 0;
-  #open = false;
+  protected isOpen = false;
   #closing = false;
   readonly #opened = Promise.withResolvers<void>();
   readonly #listener: Listener;
-  #socket: Socket<RawSession> | undefined;
+  #socket: Socket<Session> | undefined;
 
   constructor(listener: Listener) {
     this.#listener = listener;
   }
 
-  /** Resolves when the server has accepted the handshake. */
-  async open(port: number, path: string): Promise<void> {
+  /** Resolves when the server has accepted it. */
+  async open(port: number, query: string): Promise<void> {
     this.#socket = await Bun.connect({ hostname: "127.0.0.1", port, data: this, socket: sessionEvents });
-    this.#socket.write(toRequest(path, handshakeHeaders));
+    this.#socket.write(this.toRequest(query));
     await this.#opened.promise;
   }
 
-  /** Without a close handshake, as a tab on a train does it. */
+  /** Without a goodbye, as a tab on a train does it. */
   close(): void {
     this.#closing = true;
     this.#socket?.terminate();
   }
 
-  receive(chunk: Uint8Array): void {
-    if (this.#open) this.#count(chunk);
-    else this.#accept(new TextDecoder().decode(chunk));
-  }
-
   end(problem: string): void {
     if (this.#closing) return;
     this.#opened.reject(new Error(problem));
-    if (this.#open) this.#listener.onFailure(problem);
+    if (this.isOpen) this.#listener.onFailure(problem);
   }
 
-  #accept(answer: string): void {
-    this.#open =
-      answer.startsWith("HTTP/1.1 101 ") && answer.includes(accepted) && answer.endsWith("\r\n\r\n");
-    if (this.#open) this.#opened.resolve();
-    else this.end(`the handshake was answered with ${JSON.stringify(answer)}`);
+  abstract receive(chunk: Buffer): void;
+
+  protected abstract toRequest(query: string): string;
+
+  protected begin(): void {
+    this.isOpen = true;
+    this.#opened.resolve();
+  }
+
+  protected take(number: number, now: number): void {
+    this.frames++;
+    this.#listener.onFrame(number, now);
+  }
+}
+
+export class WebSocketSession extends Session {
+  /** How much of the next frame has arrived. */
+  #begun = 0;
+
+  receive(chunk: Buffer): void {
+    if (this.isOpen) this.#count(chunk);
+    else this.#accept(chunk);
+  }
+
+  protected toRequest(query: string): string {
+    return toRequest("GET", `/ws?${query}`, handshakeHeaders);
+  }
+
+  #accept(chunk: Buffer): void {
+    const end = chunk.indexOf("\r\n\r\n") + 4;
+    const answer = chunk.toString("latin1", 0, end);
+    if (!answer.startsWith("HTTP/1.1 101 ") || !answer.includes(accepted)) {
+      this.end(`the handshake was answered with ${JSON.stringify(answer)}`);
+      return;
+    }
+    this.begin();
+    // What is replayed comes right behind the handshake.
+    if (end < chunk.length) this.#count(chunk.subarray(end));
   }
 
   #count(chunk: Uint8Array): void {
@@ -92,20 +118,41 @@ export class RawSession {
         this.end(`a frame begins with ${chunk[at]} ${chunk[at + 1]}, expected ${textFrame} ${messageBytes}`);
         return;
       }
-      if (at + frameBytes <= chunk.length) this.#take(toNumber(chunk, at + headerBytes), now);
+      if (at + frameBytes <= chunk.length) this.take(toNumber(chunk, at + headerBytes), now);
     }
     const size = this.#begun + chunk.length;
-    if (this.#begun > 0 && size >= frameBytes) this.#take(-1, now);
+    if (this.#begun > 0 && size >= frameBytes) this.take(-1, now);
     this.#begun = size % frameBytes;
-  }
-
-  #take(number: number, now: number): void {
-    this.frames++;
-    this.#listener.onFrame(number, now);
   }
 }
 
-const sessionEvents: SocketHandler<RawSession> = {
+const dataField = "\ndata: ";
+
+export class StreamSession extends Session {
+  /** The end of what has come, in which a message may have begun. */
+  #rest: Buffer = Buffer.alloc(0);
+
+  receive(chunk: Buffer): void {
+    const now = performance.now();
+    const bytes = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
+    let counted = 0;
+    for (let at = bytes.indexOf(dataField); at !== -1; at = bytes.indexOf(dataField, counted)) {
+      const end = at + dataField.length + numberDigits;
+      if (end > bytes.length) break;
+      counted = end;
+      // The first event is the welcome.
+      if (this.isOpen) this.take(toNumber(bytes, at + dataField.length), now);
+      else this.begin();
+    }
+    this.#rest = bytes.subarray(Math.max(counted, bytes.length - dataField.length - numberDigits + 1));
+  }
+
+  protected toRequest(query: string): string {
+    return toRequest("GET", `/sse?${query}`, ["Host: 127.0.0.1", "Accept: text/event-stream"]);
+  }
+}
+
+const sessionEvents: SocketHandler<Session> = {
   data: ({ data: session }, chunk) => session.receive(chunk),
   close: ({ data: session }) => session.end("the server closed a session"),
   error: ({ data: session }, error) => session.end(error.message),
@@ -122,6 +169,7 @@ const publisherHeaders = ["Host: 127.0.0.1", "User-Agent: bench", "Accept: */*"]
 /** One HTTP/1.1 connection that is kept: one request at a time. */
 export class Publisher {
   #answer = "";
+  #unwritten = Buffer.alloc(0);
   #waiting: PromiseWithResolvers<void> | undefined;
   #socket: Socket<Publisher> | undefined;
 
@@ -136,14 +184,29 @@ export class Publisher {
     return publisher;
   }
 
-  /** Resolves when the whole answer is there; rejects when it is anything but 200. */
+  /** Resolves when the whole answer is there; rejects when it is neither 200 nor 202. */
   async get(path: string): Promise<void> {
+    await this.#send(toRequest("GET", path, publisherHeaders));
+  }
+
+  /** The same, with a body. */
+  async post(path: string, type: string, body: string): Promise<void> {
+    const about = [`Content-Type: ${type}`, `Content-Length: ${body.length}`];
+    await this.#send(toRequest("POST", path, [...publisherHeaders, ...about]) + body);
+  }
+
+  async #send(request: string): Promise<void> {
     this.#answer = "";
     this.#waiting = Promise.withResolvers();
-    const request = toRequest(path, publisherHeaders);
-    // A request fits into an empty socket buffer; if ever it did not, the rest would have to be written later.
-    if (this.#socket?.write(request) !== request.length) throw new Error("a request was not written whole");
+    this.#unwritten = Buffer.from(request);
+    this.writeOn();
     await this.#waiting.promise;
+  }
+
+  /** Writes what the socket takes now; it says when it takes more. */
+  writeOn(): void {
+    const written = this.#socket?.write(this.#unwritten) ?? 0;
+    this.#unwritten = this.#unwritten.subarray(written);
   }
 
   close(): void {
@@ -157,7 +220,7 @@ export class Publisher {
     if (head === -1) return;
     const length = /\r\ncontent-length: (\d+)/i.exec(this.#answer)?.[1];
     if (this.#answer.length < head + 4 + Number(length ?? 0)) return;
-    if (this.#answer.startsWith("HTTP/1.1 200 ")) this.#waiting?.resolve();
+    if (/^HTTP\/1\.1 20[02] /.test(this.#answer)) this.#waiting?.resolve();
     else this.end(`a push was answered with ${JSON.stringify(this.#answer)}`);
   }
 
@@ -167,11 +230,12 @@ export class Publisher {
 }
 
 const publisherEvents: SocketHandler<Publisher> = {
+  drain: ({ data: publisher }) => publisher.writeOn(),
   data: ({ data: publisher }, chunk) => publisher.receive(chunk),
   close: ({ data: publisher }) => publisher.end("the server closed a publisher's connection"),
   error: ({ data: publisher }, error) => publisher.end(error.message),
 };
 
-function toRequest(path: string, headers: readonly string[]): string {
-  return `GET ${path} HTTP/1.1\r\n${headers.join("\r\n")}\r\n\r\n`;
+function toRequest(method: string, path: string, headers: readonly string[]): string {
+  return `${method} ${path} HTTP/1.1\r\n${headers.join("\r\n")}\r\n\r\n`;
 }
