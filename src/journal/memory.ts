@@ -35,7 +35,7 @@ import { isReplaced, isText, Slots } from "./slots.ts";
 /** What a message is reckoned at beside its event, key and body, what a topic is beside its name, and a key twice its bytes. */
 export const slotBytes = 64;
 export const topicBytes = 256;
-export const keyBytes = 128;
+export const keyBytes = 256;
 
 const firstCapacity = 1024;
 /** A page ends after so many messages that have expired or were replaced, too: they must not hold up the rest. */

@@ -1,6 +1,6 @@
 /**
  * A disk that is full: pushes that cannot be kept are refused, what was taken is not lost, and when there is room again it goes on by
- * itself.
+ * itself. And one that is read-only: the server says so, and does not start.
  */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtempSync, rmSync, statfsSync, writeFileSync } from "node:fs";
@@ -10,7 +10,7 @@ import { type Problem, toProblem } from "../support/calls.ts";
 import { eventually } from "../support/eventually.ts";
 import { makeFolder } from "../support/folder.ts";
 import { poll, pollAll } from "../support/poll.ts";
-import { compiledFile, type ServerProcess, startProcess } from "../support/process.ts";
+import { compiledFile, run, type ServerProcess, startProcess } from "../support/process.ts";
 import { openReader } from "../support/reader.ts";
 
 setDefaultTimeout(60_000);
@@ -41,6 +41,7 @@ interface Disk extends AsyncDisposable {
   /** Leaves so many bytes free. */
   fill(freeBytes: number): void;
   makeRoom(): void;
+  makeReadOnly(): void;
 }
 
 async function openDisk(): Promise<Disk> {
@@ -55,6 +56,7 @@ async function openDisk(): Promise<Disk> {
       writeFileSync(filler, Buffer.alloc(Math.max(0, bavail * bsize - freeBytes)));
     },
     makeRoom: () => rmSync(filler),
+    makeReadOnly: () => void Bun.spawnSync(["mount", "-o", "remount,ro", folder.path]),
     async [Symbol.asyncDispose]() {
       unmount(folder.path);
       await folder[Symbol.asyncDispose]();
@@ -166,5 +168,29 @@ describe.skipIf(mustSkip)("a journal on a disk that is full", () => {
     expect(pushed.refused.at(-1)?.problem).toMatchObject({ status: 503, code: "unavailable" });
     disk.makeRoom();
     await eventually("a server that is ready", async () => (await fetch(`${after.url}/readyz`)).ok);
+  });
+});
+
+describe.skipIf(mustSkip)("on a disk that is read-only the server does not start, and says why", () => {
+  test("with a file that is there", async () => {
+    await using disk = await openDisk();
+    await (await start(disk)).drain();
+    disk.makeReadOnly();
+
+    const { status, stderr } = await run([compiledFile, "--port=0", `--data=${disk.file}`]);
+
+    expect([status, stderr]).toEqual([
+      1,
+      `server-push: --data: "${disk.file}": it cannot be opened for writing (SQLITE_CANTOPEN)\n`,
+    ]);
+  });
+
+  test("with a file that would have to be made", async () => {
+    await using disk = await openDisk();
+    disk.makeReadOnly();
+
+    const { status, stderr } = await run([compiledFile, "--port=0", `--data=${disk.file}`]);
+
+    expect([status, stderr]).toEqual([1, `server-push: --data: "${disk.file}": the disk is read-only\n`]);
   });
 });

@@ -360,7 +360,7 @@ function sizeOf({ data, isBytes }: Push): number {
 
 function overheadOf({ topic, event = "", key = "" }: Pushed): number {
   return (
-    64 + 256 + 128 + 3 * Buffer.byteLength(topic) + 3 * Buffer.byteLength(key) + Buffer.byteLength(event)
+    64 + 256 + 256 + 3 * Buffer.byteLength(topic) + 3 * Buffer.byteLength(key) + Buffer.byteLength(event)
   );
 }
 
