@@ -72,7 +72,9 @@ async function compile(name: string, target?: string): Promise<void> {
   ];
   await $`${process.execPath} build ${flags} ${entries}`.cwd(root).quiet();
   await rename(unfinished, join(dist, name));
-  await rm(`${unfinished}.map`, { force: true }); // the binary has it inside
+  // The binary has these inside.
+  await rm(`${unfinished}.map`, { force: true });
+  await rm(join(dist, "sqlite-writer.js.map"), { force: true });
   process.stdout.write(`dist/${name}\n`);
 }
 
