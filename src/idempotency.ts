@@ -89,14 +89,7 @@ export class Idempotency {
   }
 
   async #publish(key: string, publish: () => Promise<readonly Receipt[]>): Promise<readonly Receipt[]> {
-    let receipts: readonly Receipt[];
-    try {
-      receipts = await publish();
-    } catch (error) {
-      // It was not taken, so trying again with the same key is what the publisher should do.
-      this.#entries.delete(key);
-      throw error;
-    }
+    const receipts = await publish();
     await this.#parts.journal.settle(
       key,
       receipts.map(({ sessions }) => sessions),
@@ -105,9 +98,12 @@ export class Idempotency {
   }
 
   #remember(key: string, entry: Entry): void {
-    // Whoever waits for it is told; when nobody does, its failure is nobody's.
-    entry.receipts.catch(() => {});
     this.#entries.set(key, entry);
+    // Whoever waits for it is told; when nobody does, its failure is nobody's. It was not taken, so trying again with the same key is
+    // what the publisher should do: maybe that is under way already, as the oldest are forgotten while they are.
+    entry.receipts.catch(() => {
+      if (this.#entries.get(key) === entry) this.#entries.delete(key);
+    });
   }
 
   #forget(): void {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { PushError } from "../src/errors.ts";
-import { type Body, checkBody, sizeOf, toMessageId } from "../src/message.ts";
+import { type Body, checkBody, type Draft, sizeOf, toMessage, toMessageId } from "../src/message.ts";
 
 const text = fc.string({ unit: "binary" });
 const bytes = fc.uint8Array();
@@ -46,6 +46,18 @@ describe("a body", () => {
 
     expect(check(body, 64)).toBe("\ufeffa\0");
   });
+});
+
+test("a message that was taken is its draft, whatever that has, with its place and its time", () => {
+  const draft: fc.Arbitrary<Draft> = fc.record(
+    { topic: text, body: fc.oneof(text, bytes), event: text, key: text, ttl: fc.nat() },
+    { requiredKeys: ["topic", "body"] },
+  );
+  fc.assert(
+    fc.property(draft, fc.nat(), fc.nat(), (given, offset, time) =>
+      expect(toMessage(given, offset, time)).toStrictEqual({ ...given, offset, time }),
+    ),
+  );
 });
 
 test("the id of a message is its epoch and its offset", () => {

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { type ErrorCode, PushError } from "../src/errors.ts";
 import { readQuery } from "../src/query.ts";
 
-const names = ["userid", "compid", "message", "event"] as const;
+const names = ["userid", "compid", "message", "event", "key"] as const;
 
 const text = fc.string({ unit: "binary", minLength: 1 });
 
@@ -57,7 +57,7 @@ describe("a query", () => {
     const id = fc
       .string({ unit: "binary", minLength: 1, maxLength: 16 })
       .filter((value) => !/\p{Cc}/u.test(value));
-    const given = fc.record({ userid: id, compid: id, message: text, event: id });
+    const given = fc.record({ userid: id, compid: id, message: text, event: id, key: id });
     fc.assert(
       fc.property(given, (parameters) =>
         expect(readQuery(`/push?${new URLSearchParams(parameters)}`, names)).toEqual(parameters),
@@ -79,7 +79,7 @@ const refusals: readonly (readonly [query: string, code: ErrorCode, detail: stri
   [
     "comp=1",
     "unknown_parameter",
-    'parameter "comp" is unknown here, expected userid, compid, message, event',
+    'parameter "comp" is unknown here, expected userid, compid, message, event, key',
   ],
   ["UserId=1", "unknown_parameter", 'parameter "UserId" is unknown here'],
   ["userid%20=1", "unknown_parameter", 'parameter "userid " is unknown here'],
@@ -112,6 +112,10 @@ const refusals: readonly (readonly [query: string, code: ErrorCode, detail: stri
   ["userid=a%00", "invalid_parameter", "parameter userid has a control character, expected none"],
   ["compid=%0a", "invalid_parameter", "parameter compid has a control character"],
   ["event=a%7f", "invalid_parameter", "parameter event has a control character"],
+  ["key=a%09", "invalid_parameter", "parameter key has a control character"],
+  ["key=%EF%BF%BD", "invalid_parameter", "parameter key has bytes that are not UTF-8, or U+FFFD"],
+  ["key=", "empty_parameter", "parameter key is empty"],
+  ["key=a&key=a", "repeated_parameter", "parameter key is given more than once"],
   ["userid=%C2%85", "invalid_parameter", "parameter userid has a control character"],
 ];
 
@@ -146,7 +150,7 @@ describe("a query is refused by name:", () => {
 });
 
 describe("the longest name in bytes of UTF-8 passes, and one byte more does not:", () => {
-  const limits = { userid: 128, compid: 128, event: 64 };
+  const limits = { userid: 128, compid: 128, event: 64, key: 128 };
   for (const [name, limit] of Object.entries(limits))
     for (const letter of ["a", "é", "日", "😀"])
       test(`${name} of ${limit} bytes with ${letter}`, () => {

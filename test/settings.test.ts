@@ -55,6 +55,7 @@ const kinds: readonly { name: string; takes: Record<string, unknown>; refuses: s
     takes: { "1": 1, "007": 7, "1000000000": 1e9 },
     refuses: ["", "0", "1000000001", "9".repeat(30), "many"],
   },
+  { name: "retain-count", takes: { "0": 0, "1000000000": 1e9 }, refuses: ["", "-1", "1000000001"] },
   {
     name: "retain-bytes",
     takes: { "1": 1, "2B": 2, "2KB": 2e3, "3MB": 3e6, "1GB": 1e9, "4KiB": 4096, "1TiB": 2 ** 40 },

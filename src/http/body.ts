@@ -8,16 +8,18 @@ import type { Body } from "../message.ts";
 export async function readMessage(request: Request, limit: number): Promise<Body> {
   const isBytes = readType(request.headers, isMessageType, messageTypes) === "application/octet-stream";
   const bytes = await readBytes(request, limit, "message");
-  return isBytes ? bytes : decode(bytes, "; to push bytes, send Content-Type: application/octet-stream");
+  return isBytes
+    ? bytes
+    : decode(wholeUtf8, bytes, "; to push bytes, send Content-Type: application/octet-stream");
 }
 
-/** The body as text, and its type. */
+/** The body as text, and its type; without the byte order mark that some programs put before JSON (RFC 8259, section 8.1). */
 export async function readBatch(
   request: Request,
   limit: number,
 ): Promise<{ readonly type: string; readonly text: string }> {
   const type = readType(request.headers, isBatchType, batchTypes);
-  return { type, text: decode(await readBytes(request, limit, "batch"), "") };
+  return { type, text: decode(utf8, await readBytes(request, limit, "batch"), "") };
 }
 
 const messageTypes = "text/plain, application/json or application/octet-stream";
@@ -32,16 +34,17 @@ function isBatchType(type: string): boolean {
   return /^application\/(json|(x-)?ndjson|jsonl)$/.test(type);
 }
 
-function decode(bytes: Uint8Array, advice: string): string {
+function decode(decoder: TextDecoder, bytes: Uint8Array, advice: string): string {
   try {
-    return utf8.decode(bytes);
+    return decoder.decode(bytes);
   } catch {
     throw new PushError("malformed_body", `the body is not UTF-8, expected UTF-8${advice}`);
   }
 }
 
+const utf8 = new TextDecoder("utf-8", { fatal: true });
 /** Without `ignoreBOM`, which means "leave it in", a leading byte order mark would be lost. */
-const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const wholeUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 async function readBytes(request: Request, limit: number, what: string): Promise<Uint8Array> {
   const announced = request.headers.get("content-length");

@@ -67,7 +67,7 @@ export function describeProblems(codes: readonly ErrorCode[], names: readonly st
 
 function exampleOf(code: ErrorCode, names: readonly string[]) {
   const { status, title } = answers[code];
-  const detail = details[code] + (code === "unknown_parameter" ? names.join(", ") : "");
+  const detail = details[code] + (code === "unknown_parameter" ? names.join(", ") || "none" : "");
   return { type: "about:blank", title, status, detail, code };
 }
 

@@ -47,6 +47,7 @@ describe.each(refusals.map((refusal) => [refusal.what, refusal] as const))("%s",
       status: refusal.status,
       detail: expect.any(String),
       code: refusal.code,
+      ...(refusal.item !== undefined && { item: refusal.item }),
     });
   });
 

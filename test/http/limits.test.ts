@@ -3,6 +3,7 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { toProblem } from "../support/calls.ts";
+import { inChunks } from "../support/chunks.ts";
 import { connect, type TestClient } from "../support/client.ts";
 import { startServer, type TestServer } from "../support/server.ts";
 
@@ -28,17 +29,6 @@ const ways: readonly [string, Send][] = [
       fetch(`${url}/pushtoall`, { method: "POST", body: inChunks(message, 100), duplex: "half" }),
   ],
 ];
-
-function inChunks(text: string, size: number): ReadableStream<Uint8Array> {
-  const bytes = new TextEncoder().encode(text);
-  let start = 0;
-  return new ReadableStream({
-    pull(controller) {
-      if (start >= bytes.length) controller.close();
-      else controller.enqueue(bytes.slice(start, (start += size)));
-    },
-  });
-}
 
 describe("with --max-message 1KiB", () => {
   let server: TestServer;

@@ -21,8 +21,12 @@ const allowed = (answer: Response) => answer.headers.get("allow")?.split(", ").t
 
 const pushes = ["/push", "/pushtoall"] as const;
 const gets = ["/ws", "/healthz", "/readyz", "/metrics", "/", "/swagger", "/swagger/json"] as const;
+/** GETs that do more than to read, so that HEAD would do it too. */
+const streams = ["/sse", "/poll"] as const;
 const readMethods = ["GET", "HEAD", "OPTIONS"];
 const pushMethods = ["GET", "OPTIONS", "POST"];
+const streamMethods = ["GET", "OPTIONS"];
+const batchMethods = ["OPTIONS", "POST"];
 
 const wrong = [
   ...pushes.flatMap((path) =>
@@ -31,6 +35,10 @@ const wrong = [
   ...gets.flatMap((path) =>
     ["POST", "PUT", "PATCH", "DELETE"].map((method) => ({ method, path, right: readMethods })),
   ),
+  ...streams.flatMap((path) =>
+    ["POST", "PUT", "PATCH", "DELETE"].map((method) => ({ method, path, right: streamMethods })),
+  ),
+  ...["GET", "PUT", "PATCH", "DELETE"].map((method) => ({ method, path: "/batch", right: batchMethods })),
 ];
 
 test.each(wrong)("$method $path is refused with 405 and the methods that are right", async (row) => {
@@ -48,6 +56,20 @@ test.each(pushes)("HEAD %s is refused with 405 and the methods that are right", 
 
   expect(answer.status).toBe(405);
   expect(allowed(answer)).toEqual(pushMethods);
+});
+
+test.each(streams)("HEAD %s is refused with 405 and the methods that are right", async (path) => {
+  const answer = await call("HEAD", path);
+
+  expect(answer.status).toBe(405);
+  expect(allowed(answer)).toEqual(streamMethods);
+});
+
+test("HEAD /batch is refused with 405 and the methods that are right", async () => {
+  const answer = await call("HEAD", "/batch");
+
+  expect(answer.status).toBe(405);
+  expect(allowed(answer)).toEqual(batchMethods);
 });
 
 test.each(["HEAD", "OPTIONS", "PUT", "DELETE", "PATCH"])("%s pushes nothing", async (method) => {
@@ -92,6 +114,17 @@ test.each(gets)("OPTIONS %s is answered with 204 and the methods", async (path) 
 
   expect(answer.status).toBe(204);
   expect(allowed(answer)).toEqual(readMethods);
+});
+
+test.each([
+  ["/sse", streamMethods],
+  ["/poll", streamMethods],
+  ["/batch", batchMethods],
+])("OPTIONS %s is answered with 204 and the methods", async (path, methods) => {
+  const answer = await call("OPTIONS", path);
+
+  expect(answer.status).toBe(204);
+  expect(allowed(answer)).toEqual(methods);
 });
 
 test("OPTIONS of a path that is not there is refused with 404", async () => {

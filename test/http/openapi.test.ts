@@ -4,6 +4,7 @@
 import { Validator } from "@seriousme/openapi-schema-validator";
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { OpenAPIV3 } from "openapi-types";
+import { postBatch, toArray } from "../support/batches.ts";
 import { type Problem, toProblem, toReceipt } from "../support/calls.ts";
 import { connect } from "../support/client.ts";
 import { exchange } from "../support/raw.ts";
@@ -185,10 +186,84 @@ describe("the document", () => {
             type: "about:blank",
             title: expect.any(String),
             status: Number(status),
-            detail: expect.any(String),
+            // A sentence that is whole: a list of what was expected has something in it.
+            detail: expect.stringMatching(/[^ ]$/),
             code,
           });
   });
+});
+
+describe("the document of a batch", () => {
+  test("has the properties that a message in it takes, each with the limits that hold", async () => {
+    const answer = await postBatch(server, toArray([{ unknown: 1 }]));
+
+    const { properties = {}, required, additionalProperties } = schemaOf("Item");
+    const taken = (await toProblem(answer)).detail.split("expected ")[1];
+    expect(Object.keys(properties).join(", ")).toBe(taken ?? "");
+    expect({ required, additionalProperties }).toEqual({
+      required: ["message"],
+      additionalProperties: false,
+    });
+    const limits = Object.entries(properties).map(([name, property]) => {
+      if ("$ref" in property) return [name];
+      const { type, minLength, maxLength, minimum, maximum } = property;
+      return type === "integer" ? [name, minimum, maximum] : [name, minLength, maxLength];
+    });
+    expect(limits).toEqual([
+      ["userid", 1, 128],
+      ["compid", 1, 128],
+      ["all", undefined, undefined],
+      ["message", 1, undefined],
+      ["event", 1, 64],
+      ["key", 1, 128],
+      ["ttl", 0, 31_536_000],
+    ]);
+  });
+
+  test("says which types a batch may have, as its refusal does", async () => {
+    const answer = await postBatch(server, { body: "[]", type: "text/plain" });
+
+    const body = operationOf({ method: "POST", target: "/batch" })?.requestBody;
+    const types = Object.keys(body !== undefined && "content" in body ? body.content : {});
+    expect(types.join(" or ")).toBe((await toProblem(answer)).detail.split("expected ")[1] ?? "");
+  });
+
+  test("has the answers to one that reached nobody, that reached somebody, and that used a key again", async () => {
+    const pushOnce = (message: string) =>
+      postBatch(server, toArray([{ userid: "1", message }]), { "Idempotency-Key": "documented" });
+
+    const answers = [await pushOnce("a"), await pushOnce("b")];
+    await using client = await connect(server, "userid=1");
+    answers.push(await postBatch(server, toArray([{ userid: "1", message: "c" }])));
+
+    expect(await client.next()).toBe("c");
+    expect(answers.map(({ status }) => status)).toEqual([202, 422, 200]);
+    for (const { status } of answers) expect(isDocumented(status, "POST", "/batch")).toBe(true);
+  });
+});
+
+test("the schema of a problem has every member that a problem can have, and requires those of all", async () => {
+  const ofItem = await toProblem(await postBatch(server, toArray([{}])));
+  const ofAll = await toProblem(await postBatch(server, toArray([])));
+
+  const { properties = {}, required } = schemaOf("Problem");
+  expect(Object.keys(properties)).toEqual(Object.keys(ofItem));
+  expect(required).toEqual(Object.keys(ofAll));
+  expect(properties["item"]).toMatchObject({ type: "integer", minimum: 0 });
+});
+
+test("the calls that take an Idempotency-Key are those that push", () => {
+  const taking = operations().filter(({ parameters = [] }) =>
+    parameters.some((parameter) => "name" in parameter && parameter.name === "Idempotency-Key"),
+  );
+
+  expect(taking.map(({ method, path }) => `${method} ${path}`).toSorted()).toEqual([
+    "GET /push",
+    "GET /pushtoall",
+    "POST /batch",
+    "POST /push",
+    "POST /pushtoall",
+  ]);
 });
 
 describe.each(refusals.map((refusal) => [refusal.what, refusal] as const))(
@@ -214,6 +289,7 @@ describe("the answer", () => {
     "/readyz",
     "/metrics",
     "/ws?userid=1",
+    "/poll?wait=0",
     "/push?userid=1&message=m",
     "/pushtoall?message=m",
   ])("to GET %s is in the document", async (target) => {
@@ -270,6 +346,13 @@ describe("the answer", () => {
     expect(receipt).toEqual({ id: expect.any(String), sessions: expect.any(Number) });
   });
 });
+
+/** A schema of the components, which are objects. */
+function schemaOf(name: string): OpenAPIV3.SchemaObject {
+  const schema = document.components?.schemas?.[name];
+  if (schema === undefined || "$ref" in schema) throw new Error(`there is no schema ${name}`);
+  return schema;
+}
 
 function isDocumented(status: number, method: string, target: string): boolean {
   return responseOf(status, method, target) !== undefined;

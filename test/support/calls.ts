@@ -23,6 +23,8 @@ export interface Problem {
   readonly status: number;
   readonly detail: string;
   readonly code: string;
+  /** Of a batch: the message that is wrong, counted from 0. */
+  readonly item?: number;
 }
 
 /** Pushes this text, and gives what the publisher is told. */

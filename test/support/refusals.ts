@@ -16,6 +16,8 @@ export interface Refusal {
   readonly code: string;
   /** What `detail` must name: the thing, and the limit or what was expected. */
   readonly names: readonly string[];
+  /** Of a batch: which of its messages is wrong, where it is one. */
+  readonly item?: number;
 }
 
 type Short = readonly [
@@ -23,8 +25,19 @@ type Short = readonly [
   request: string,
   code: string,
   names: readonly string[],
-  more?: Pick<Refusal, "headers" | "body">,
+  more?: Pick<Refusal, "headers" | "body" | "item">,
 ];
+
+const json = { headers: { "Content-Type": "application/json" } };
+
+/** A batch of a good message and this one. */
+const batchWith = (message: unknown) => ({
+  body: JSON.stringify([{ all: true, message: "good" }, message]),
+  ...json,
+  item: 1,
+});
+
+const idempotencyKey = (key: string) => ({ headers: { "Idempotency-Key": key } });
 
 const long = (character: string, times: number) => encodeURIComponent(character.repeat(times));
 
@@ -137,6 +150,168 @@ const badRequests: readonly Short[] = [
   ],
 ];
 
+const options: readonly Short[] = [
+  ["an empty key", "GET /push?userid=1&message=m&key=", "empty_parameter", ["key", "1 byte"]],
+  [
+    "a long key",
+    `POST /pushtoall?key=${long("x", 129)}`,
+    "invalid_parameter",
+    ["key", "129", "128"],
+    { body: "b" },
+  ],
+  ["a NUL in a key", "GET /pushtoall?key=a%00&message=m", "invalid_parameter", ["key", "control"]],
+  ["a repeated key", "GET /push?userid=1&key=a&key=a&message=m", "repeated_parameter", ["key", "once"]],
+  [
+    "an event of the server's own",
+    "GET /push?userid=1&event=push.welcome&message=m",
+    "invalid_parameter",
+    ['"push.welcome"', "push."],
+  ],
+  ["such an event to all", "POST /pushtoall?event=push.", "invalid_parameter", ['"push."'], { body: "b" }],
+  ["an empty ttl", "GET /push?userid=1&message=m&ttl=", "empty_parameter", ["ttl"]],
+  ["a repeated ttl", "GET /pushtoall?message=m&ttl=1&ttl=2", "repeated_parameter", ["ttl", "once"]],
+  ["a ttl below 0", "GET /push?userid=1&message=m&ttl=-1", "invalid_parameter", ['"-1"', "0 to 31536000"]],
+  [
+    "a ttl of a fraction",
+    "GET /push?userid=1&message=m&ttl=0.5",
+    "invalid_parameter",
+    ['"0.5"', "whole seconds"],
+  ],
+  [
+    "a ttl with a unit",
+    "POST /push?userid=1&ttl=60s",
+    "invalid_parameter",
+    ['"60s"', "whole seconds"],
+    { body: "b" },
+  ],
+  [
+    "a ttl of more than a year",
+    "POST /pushtoall?ttl=31536001",
+    "invalid_parameter",
+    ['"31536001"', "31536000"],
+    { body: "b" },
+  ],
+  [
+    "a ttl beyond all numbers",
+    `GET /pushtoall?message=m&ttl=${"9".repeat(400)}`,
+    "invalid_parameter",
+    ["ttl", "31536000"],
+  ],
+  [
+    "an empty Idempotency-Key",
+    "GET /push?userid=1&message=m",
+    "invalid_parameter",
+    ["Idempotency-Key", "1 to 255"],
+    idempotencyKey(""),
+  ],
+  [
+    "a long Idempotency-Key",
+    "GET /pushtoall?message=m",
+    "invalid_parameter",
+    ["Idempotency-Key", "1 to 255"],
+    idempotencyKey("x".repeat(256)),
+  ],
+  [
+    "an Idempotency-Key that is not ASCII",
+    "GET /push?userid=1&message=m",
+    "invalid_parameter",
+    ["Idempotency-Key", "ASCII"],
+    idempotencyKey("é"),
+  ],
+  [
+    "an Idempotency-Key in the query",
+    "GET /push?userid=1&message=m&idempotency-key=k",
+    "unknown_parameter",
+    ['"idempotency-key"'],
+  ],
+];
+
+const batches: readonly Short[] = [
+  ["a batch with a query", "POST /batch?userid=1", "unknown_parameter", ['"userid"', "none"]],
+  ["a batch that is not JSON", "POST /batch", "malformed_body", ["JSON"], { ...json, body: "[" }],
+  [
+    "a batch that is one object",
+    "POST /batch",
+    "malformed_body",
+    ["array"],
+    { ...json, body: '{"all":true,"message":"m"}' },
+  ],
+  ["an empty batch", "POST /batch", "malformed_body", ["empty", "1 item"], { ...json, body: "[]" }],
+  ["a batch of something else", "POST /batch", "malformed_body", ["item 1", "object"], batchWith(17)],
+  [
+    "a batch with an unknown property",
+    "POST /batch",
+    "unknown_parameter",
+    ["item 1", '"comp"', "compid"],
+    batchWith({ comp: "x", message: "m" }),
+  ],
+  [
+    "a batch without a message",
+    "POST /batch",
+    "missing_parameter",
+    ["item 1", "message"],
+    batchWith({ all: true }),
+  ],
+  [
+    "a batch with an empty message",
+    "POST /batch",
+    "empty_message",
+    ["item 1", "1 byte"],
+    batchWith({ all: true, message: "" }),
+  ],
+  [
+    "a batch without an address",
+    "POST /batch",
+    "missing_address",
+    ["item 1", "userid", "all: true"],
+    batchWith({ message: "m" }),
+  ],
+  [
+    "a batch with an empty id",
+    "POST /batch",
+    "empty_parameter",
+    ["item 1", "userid"],
+    batchWith({ userid: "", message: "m" }),
+  ],
+  [
+    "a batch with a ttl that is none",
+    "POST /batch",
+    "invalid_parameter",
+    ["item 1", "ttl", "31536000"],
+    batchWith({ all: true, message: "m", ttl: -1 }),
+  ],
+];
+
+const receivers: readonly Short[] = ["/ws", "/sse", "/poll"].flatMap((path) => [
+  [
+    `an unknown parameter of ${path}`,
+    `GET ${path}?message=m`,
+    "unknown_parameter",
+    ['"message"', "userid, compid"],
+  ] as const,
+  [
+    `a since of ${path} that is none`,
+    `GET ${path}?since=yesterday`,
+    "invalid_parameter",
+    ["since", '"yesterday"', "10m"],
+  ] as const,
+  [`an empty since of ${path}`, `GET ${path}?since=`, "empty_parameter", ["since"]] as const,
+  [
+    `a repeated last_event_id of ${path}`,
+    `GET ${path}?last_event_id=a&last_event_id=a`,
+    "repeated_parameter",
+    ["last_event_id"],
+  ] as const,
+  [`an empty userid of ${path}`, `GET ${path}?userid=`, "empty_parameter", ["userid"]] as const,
+]);
+
+const waits: readonly Short[] = [
+  ["a long wait", "GET /poll?wait=121", "invalid_parameter", ["wait", '"121"', "0 to 120"]],
+  ["a wait below 0", "GET /poll?wait=-1", "invalid_parameter", ["wait", '"-1"', "0 to 120"]],
+  ["a wait with a unit", "GET /poll?wait=25s", "invalid_parameter", ["wait", '"25s"', "whole seconds"]],
+  ["a wait of what does not wait", "GET /sse?wait=25", "unknown_parameter", ['"wait"', "last_event_id"]],
+];
+
 const others: readonly (readonly [status: number, ...Short])[] = [
   [404, "a path that is not there", "GET /pish?userid=1", "not_found", ['"/pish"', "/swagger"]],
   [404, "a path in capitals", "GET /PUSH?userid=1&message=m", "not_found", ['"/PUSH"']],
@@ -144,8 +319,28 @@ const others: readonly (readonly [status: number, ...Short])[] = [
   [404, "a method of a path that is not there", "DELETE /nothing", "not_found", ['"/nothing"']],
   [405, "a wrong method", "PUT /push?userid=1", "method_not_allowed", ["PUT", "GET, POST"], { body: "b" }],
   [405, "a POST to a GET", "POST /ws", "method_not_allowed", ["POST", "GET"], { body: "b" }],
+  [405, "a GET of a batch", "GET /batch", "method_not_allowed", ["GET", "POST, OPTIONS"]],
+  [405, "a DELETE of a batch", "DELETE /batch", "method_not_allowed", ["DELETE", "POST, OPTIONS"]],
+  [405, "a POST to a stream", "POST /sse", "method_not_allowed", ["POST", "GET, OPTIONS"], { body: "b" }],
+  [405, "a PUT to a poll", "PUT /poll", "method_not_allowed", ["PUT", "GET, OPTIONS"], { body: "b" }],
   [413, "a large message", `GET /push?userid=1&message=${long("x", 1025)}`, "too_large", ["1025", "1024"]],
   [413, "a large body", "POST /pushtoall", "too_large", ["1025", "1024"], { body: "x".repeat(1025) }],
+  [
+    413,
+    "a batch with a large message",
+    "POST /batch",
+    "too_large",
+    ["item 1", "1025", "1024"],
+    batchWith({ all: true, message: "x".repeat(1025) }),
+  ],
+  [
+    415,
+    "a batch of a strange type",
+    "POST /batch",
+    "unsupported_media_type",
+    ['"text/plain"', "application/json", "application/x-ndjson"],
+    { body: "[]", headers: { "Content-Type": "text/plain" } },
+  ],
   [
     415,
     "a body of a strange type",
@@ -158,7 +353,7 @@ const others: readonly (readonly [status: number, ...Short])[] = [
 ];
 
 export const refusals: readonly Refusal[] = [
-  ...badRequests.map((row) => toRefusal(400, row)),
+  ...[...badRequests, ...options, ...batches, ...receivers, ...waits].map((row) => toRefusal(400, row)),
   ...others.map(([status, ...row]) => toRefusal(status, row)),
 ];
 

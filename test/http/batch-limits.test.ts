@@ -1,0 +1,122 @@
+/**
+ * How large a batch may be: the limit itself passes, one more is refused, in whatever way the batch comes.
+ */
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { batchForms, postBatch, toArray, toLines, toReceipts } from "../support/batches.ts";
+import { push, receiveUntil, toOffset, toProblem } from "../support/calls.ts";
+import { inChunks } from "../support/chunks.ts";
+import { connect } from "../support/client.ts";
+import { openRaw } from "../support/raw.ts";
+import { startServer, type TestServer } from "../support/server.ts";
+
+let server: TestServer;
+
+beforeAll(async () => {
+  server = await startServer({ "max-message": "1KiB" });
+});
+
+afterAll(async () => {
+  await server[Symbol.asyncDispose]();
+});
+
+const lines = "application/x-ndjson";
+const good = '{"all":true,"message":"good"}';
+
+describe("with --max-batch 1KiB", () => {
+  test.each([
+    ["announced", (body: string) => body],
+    ["in chunks", (body: string) => inChunks(body, 100)],
+  ])("a batch of 1024 bytes passes, and one of 1025 is refused with 413, %s", async (_, send) => {
+    await using own = await startServer({ "max-batch": "1KiB" });
+    const [fits, tooLarge] = [ofBytes(1024), ofBytes(1025)];
+
+    const taken = await postBatch(own, { ...fits, body: send(fits.body) });
+    const refused = await postBatch(own, { ...tooLarge, body: send(tooLarge.body) });
+
+    expect(await toReceipts(taken)).toHaveLength(1);
+    expect(refused.status).toBe(413);
+    const { code, detail } = await toProblem(refused);
+    expect(code).toBe("too_large");
+    expect(detail).toMatch(/^batch is (1025 bytes, the limit is 1024|larger than the limit, 1024 bytes)$/);
+  });
+
+  test("a batch that goes on for ever is refused as soon as it is too large", async () => {
+    await using own = await startServer({ "max-batch": "1KiB" });
+    await using raw = await openRaw(own);
+    await raw.write(
+      `POST /batch HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: ${lines}\r\nTransfer-Encoding: chunked\r\n\r\n`,
+    );
+
+    await raw.write(`800\r\n${good.padEnd(2048, "\n")}\r\n`);
+
+    expect((await raw.answer()).status).toBe(413);
+  });
+});
+
+describe("with --max-batch-count 3", () => {
+  test.each(batchForms)("3 messages as $name pass, and 4 are refused with 413", async ({ toBatch }) => {
+    await using own = await startServer({ "max-batch-count": "3" });
+    await using client = await connect(own, "userid=1");
+    const items = ["a", "b", "c", "d"].map((message) => ({ userid: "1", message }));
+
+    const refused = await postBatch(own, toBatch(items));
+    const taken = await toReceipts(await postBatch(own, toBatch(items.slice(1))));
+    await push(own, "userid=1", "end");
+
+    expect(refused.status).toBe(413);
+    expect(await toProblem(refused)).toMatchObject({
+      code: "too_large",
+      detail: "the batch has more items than the limit, 3",
+    });
+    expect(taken.map(toOffset)).toEqual([1, 2, 3]);
+    expect(await receiveUntil(client, "end")).toEqual(["b", "c", "d"]);
+  });
+
+  test("empty lines do not count", async () => {
+    await using own = await startServer({ "max-batch-count": "3" });
+
+    const answer = await postBatch(own, { body: `${good}\n\n\n\n${good}\n\n${good}\n\n`, type: lines });
+
+    expect(answer.status).toBe(202);
+  });
+});
+
+describe("by default", () => {
+  test("a batch may have 4 MiB, and its refusal names both sizes", async () => {
+    const body = good + "\n".repeat(4_194_304 - good.length);
+
+    const taken = await postBatch(server, { body, type: lines });
+    const refused = await postBatch(server, { body: `${body}\n`, type: lines });
+
+    expect(taken.status).toBe(202);
+    expect(refused.status).toBe(413);
+    expect((await toProblem(refused)).detail).toBe("batch is 4194305 bytes, the limit is 4194304");
+  });
+
+  test("a batch may have 10,000 messages, and one more is refused", async () => {
+    const items = Array.from({ length: 10_000 }, () => ({ userid: "1", message: "m" }));
+
+    const taken = await postBatch(server, toLines(items));
+    const refused = await postBatch(server, toLines([...items, { userid: "1", message: "m" }]));
+
+    expect([taken.status, refused.status]).toEqual([202, 413]);
+    expect((await toProblem(refused)).detail).toBe("the batch has more items than the limit, 10000");
+  });
+});
+
+test("a message may be as large as --max-message, however large the batch", async () => {
+  await using client = await connect(server, "userid=1");
+  const sent = Array.from({ length: 100 }, () => "é".repeat(512));
+
+  const answer = await postBatch(server, toArray(sent.map((message) => ({ userid: "1", message }))));
+  await push(server, "userid=1", "end");
+
+  expect(answer.status).toBe(200);
+  expect(await receiveUntil(client, "end")).toEqual(sent);
+});
+
+/** A batch of exactly so many bytes. */
+function ofBytes(size: number) {
+  const { body, type } = toArray([{ all: true, message: "" }]);
+  return { body: body.replace('""', `"${"x".repeat(size - body.length)}"`), type };
+}
