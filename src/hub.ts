@@ -10,7 +10,14 @@
  */
 import { type Address, fromTopic, topicOfAll, topicsOf } from "./address.ts";
 import { PushError } from "./errors.ts";
-import { Idempotency, type Outcome, type Receipt, toFingerprint } from "./idempotency.ts";
+import {
+  Idempotency,
+  type Outcome,
+  type Receipt,
+  type Taken,
+  toFingerprint,
+  toReceipts,
+} from "./idempotency.ts";
 import type { Journal, Once } from "./journal.ts";
 import type { Logger } from "./logger.ts";
 import { type Body, type Draft, type Message, type Offset, sizeOf, toMessageId } from "./message.ts";
@@ -87,14 +94,16 @@ export class Hub {
    */
   async publishAll(drafts: readonly Draft[], idempotencyKey?: string): Promise<Outcome> {
     this.refuseWhileDraining();
-    if (idempotencyKey === undefined) return { receipts: await this.#append(drafts), repeated: false };
+    if (idempotencyKey === undefined)
+      return { receipts: toReceipts(this.#parts.journal, await this.#append(drafts)), repeated: false };
     const once = { key: idempotencyKey, fingerprint: toFingerprint(drafts) };
-    return await this.idempotency.run(once, () => this.#append(drafts, once));
+    return await this.idempotency.run(once, drafts.length, () => this.#append(drafts, once));
   }
 
-  async #append(drafts: readonly Draft[], once?: Once): Promise<readonly Receipt[]> {
+  async #append(drafts: readonly Draft[], once?: Once): Promise<Taken> {
     const offsets = await this.#parts.journal.append(drafts, once);
-    return drafts.map((draft, index) => this.#toReceipt(draft, offsets[index]));
+    const [first = 0] = offsets;
+    return { first, sessions: Uint32Array.from(drafts, (draft, at) => this.#settle(draft, offsets[at])) };
   }
 
   /**
@@ -183,19 +192,30 @@ export class Hub {
   }
 
   #toReceipt(draft: Draft, offset: Offset | undefined): Receipt {
+    const sessions = this.#settle(draft, offset);
+    return { id: this.toId(offset ?? 0), sessions };
+  }
+
+  /** Counts and shows a message that was taken and delivered, and gives to how many sessions it went. */
+  #settle(draft: Draft, offset: Offset | undefined): number {
     const { metrics, logger } = this.#parts;
     const sessions = offset === undefined ? undefined : this.#delivered.get(offset);
     if (offset === undefined || sessions === undefined)
       throw new TypeError("expected a journal that hands a message over before it gives the offset");
     this.#delivered.delete(offset);
-    const id = this.toId(offset);
     metrics.messages++;
     if (logger.showsActivity) {
       const { topic, event, body } = draft;
       const address = topic === topicOfAll ? { to: "all" } : fromTopic(topic);
-      logger.activity("push", { ...address, id, event, bytes: sizeOf(body), sessions });
+      logger.activity("push", {
+        ...address,
+        id: this.toId(offset),
+        event,
+        bytes: sizeOf(body),
+        sessions,
+      });
     }
-    return { id, sessions };
+    return sessions;
   }
 
   #deliver(message: Message, here: boolean): void {

@@ -15,6 +15,14 @@ export interface Receipt {
   readonly sessions: number;
 }
 
+/** What became of an append. An answer is kept as this, as a receipt for each message would take many times as much. */
+export interface Taken {
+  /** The offset of the first message; those of the others follow. */
+  readonly first: Offset;
+  /** To how many sessions each went. */
+  readonly sessions: Uint32Array;
+}
+
 /** What a publisher is told of an append, and whether it was told so before. */
 export interface Outcome {
   readonly receipts: readonly Receipt[];
@@ -27,16 +35,21 @@ export const rememberedMs = 5 * 60_000;
 /** The longest key, in bytes. */
 export const maxIdempotencyKeyBytes = 255;
 
+/** A batch counts as one key for each so many of its messages: about as much is kept of them as of a key. */
+export const messagesPerKey = 100;
+
 interface Entry {
   readonly fingerprint: string;
   /** When it was used, by `now`. */
   readonly at: number;
-  readonly receipts: Promise<readonly Receipt[]>;
+  readonly taken: Promise<Taken>;
+  /** How many keys it counts as. */
+  readonly weight: number;
 }
 
 export interface IdempotencyParts {
   readonly journal: Journal;
-  /** How many keys are remembered; over it, the oldest are forgotten before their time. */
+  /** How many keys are remembered, batches by their messages; over it, the oldest are forgotten before their time. */
   readonly maxKeys: number;
   /** Milliseconds on a clock that never goes back. */
   readonly now?: () => number;
@@ -46,6 +59,7 @@ export class Idempotency {
   readonly #parts: Required<IdempotencyParts>;
   /** In the order of their use. */
   readonly #entries = new Map<string, Entry>();
+  #weight = 0;
 
   constructor({ journal, maxKeys, now = () => performance.now() }: IdempotencyParts) {
     this.#parts = { journal, maxKeys, now };
@@ -54,9 +68,8 @@ export class Idempotency {
         fingerprint,
         at: now() - ageMs,
         // Nobody was told how many got it when the process ended before it was known; now nobody is left of them.
-        receipts: Promise.resolve(
-          toReceipts(journal, first, sessions ?? Array.from({ length: count }, () => 0)),
-        ),
+        taken: Promise.resolve({ first, sessions: Uint32Array.from(sessions ?? new Uint32Array(count)) }),
+        weight: weigh(count),
       });
   }
 
@@ -68,10 +81,11 @@ export class Idempotency {
   /**
    * Publishes, or gives what was answered to the same before.
    *
-   * @param publish appends with `once`
+   * @param count   how many messages there are
+   * @param publish appends them with `once`
    * @throws PushError `idempotency_key_reused` when the key was used for something else
    */
-  async run(once: Once, publish: () => Promise<readonly Receipt[]>): Promise<Outcome> {
+  async run(once: Once, count: number, publish: () => Promise<Taken>): Promise<Outcome> {
     this.#forget();
     const { key, fingerprint } = once;
     const known = this.#entries.get(key);
@@ -81,37 +95,45 @@ export class Idempotency {
           "idempotency_key_reused",
           `Idempotency-Key ${quote(key)} was used within five minutes for another push, expected a new key`,
         );
-      return { receipts: await known.receipts, repeated: true };
+      return { receipts: this.#toReceipts(await known.taken), repeated: true };
     }
-    const receipts = this.#publish(key, publish);
-    this.#remember(key, { fingerprint, at: this.#parts.now(), receipts });
-    return { receipts: await receipts, repeated: false };
+    const taken = this.#publish(key, publish);
+    this.#remember(key, { fingerprint, at: this.#parts.now(), taken, weight: weigh(count) });
+    return { receipts: this.#toReceipts(await taken), repeated: false };
   }
 
-  async #publish(key: string, publish: () => Promise<readonly Receipt[]>): Promise<readonly Receipt[]> {
-    const receipts = await publish();
-    await this.#parts.journal.settle(
-      key,
-      receipts.map(({ sessions }) => sessions),
-    );
-    return receipts;
+  async #publish(key: string, publish: () => Promise<Taken>): Promise<Taken> {
+    const taken = await publish();
+    await this.#parts.journal.settle(key, [...taken.sessions]);
+    return taken;
+  }
+
+  #toReceipts(taken: Taken): Receipt[] {
+    return toReceipts(this.#parts.journal, taken);
   }
 
   #remember(key: string, entry: Entry): void {
     this.#entries.set(key, entry);
+    this.#weight += entry.weight;
     // Whoever waits for it is told; when nobody does, its failure is nobody's. It was not taken, so trying again with the same key is
     // what the publisher should do: maybe that is under way already, as the oldest are forgotten while they are.
-    entry.receipts.catch(() => {
-      if (this.#entries.get(key) === entry) this.#entries.delete(key);
+    entry.taken.catch(() => {
+      if (this.#entries.get(key) === entry) this.#remove(key, entry);
     });
   }
 
   #forget(): void {
     const { now, maxKeys } = this.#parts;
-    for (const [key, { at }] of this.#entries) {
-      if (at >= now() - rememberedMs && this.#entries.size <= maxKeys) return;
-      this.#entries.delete(key);
+    for (const [key, entry] of this.#entries) {
+      const isWithin = this.#weight <= maxKeys || this.#entries.size === 1;
+      if (isWithin && entry.at >= now() - rememberedMs) return;
+      this.#remove(key, entry);
     }
+  }
+
+  #remove(key: string, { weight }: Entry): void {
+    this.#entries.delete(key);
+    this.#weight -= weight;
   }
 }
 
@@ -125,6 +147,10 @@ export function toFingerprint(drafts: readonly Draft[]): string {
   return hash.toString(16);
 }
 
-export function toReceipts({ epoch }: Journal, first: Offset, sessions: readonly number[]): Receipt[] {
-  return sessions.map((count, index) => ({ id: toMessageId(epoch, first + index), sessions: count }));
+export function toReceipts({ epoch }: Journal, { first, sessions }: Taken): Receipt[] {
+  return Array.from(sessions, (count, index) => ({ id: toMessageId(epoch, first + index), sessions: count }));
+}
+
+function weigh(count: number): number {
+  return Math.ceil(count / messagesPerKey);
 }

@@ -93,7 +93,7 @@ export const settingsTable = [
     name: "max-idempotency-keys",
     kind: "count",
     default: "100000",
-    help: "How many idempotency keys are remembered, each for five minutes; over it the oldest are forgotten",
+    help: "How many idempotency keys are remembered for five minutes, 100 messages of a batch as one; the oldest go first",
   },
   {
     name: "max-batch",

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { PushError } from "../src/errors.ts";
-import { Idempotency, type Outcome, type Receipt, toFingerprint, toReceipts } from "../src/idempotency.ts";
+import { Idempotency, type Outcome, type Receipt, toFingerprint } from "../src/idempotency.ts";
 import type { Journal } from "../src/journal.ts";
 import { openMemoryJournal } from "../src/journal/memory.ts";
 import type { Draft } from "../src/message.ts";
@@ -36,10 +36,10 @@ function createRig(journal: Journal, { clock = new Clock(), maxKeys = 1000 }: Ri
     push(key: string, texts: string | readonly string[], before?: Promise<void>): Promise<Outcome> {
       const drafts = toDrafts(...[texts].flat());
       const once = { key, fingerprint: toFingerprint(drafts) };
-      return idempotency.run(once, async () => {
+      return idempotency.run(once, drafts.length, async () => {
         await before;
         const [first = 0] = await journal.append(drafts, once);
-        return toReceipts(journal, first, Array(drafts.length).fill(2));
+        return { first, sessions: new Uint32Array(drafts.length).fill(2) };
       });
     },
   };
@@ -143,6 +143,36 @@ describe.each(journals)("on the $name journal,", ({ openJournal }) => {
 
     expect(kept).toBe(3);
     expect(repeats).toEqual([true, true, true, false]);
+  });
+
+  test("a batch counts as one key for each hundred of its messages", async () => {
+    const journal = await openJournal(new Clock());
+    const { push } = createRig(journal, { maxKeys: 3 });
+    const batch = Array.from({ length: 201 }, (_, index) => `${index}`);
+
+    await push("a", "a");
+    await push("batch", batch);
+    const repeats = [];
+    for (const [key, texts] of [
+      ["batch", batch],
+      ["a", "a"],
+      ["batch", batch],
+    ] as const)
+      repeats.push((await push(key, texts)).repeated);
+
+    expect(repeats).toEqual([true, false, false]);
+  });
+
+  test("a batch that counts as more than the limit is remembered until the next one", async () => {
+    const journal = await openJournal(new Clock());
+    const { push } = createRig(journal, { maxKeys: 1 });
+    const batch = Array.from({ length: 1000 }, (_, index) => `${index}`);
+
+    await push("batch", batch);
+    const repeat = await push("batch", batch);
+    await push("a", "a");
+
+    expect([repeat.repeated, (await push("batch", batch)).repeated]).toEqual([true, false]);
   });
 
   test("twenty at once push once, and all get the one answer", async () => {
