@@ -173,7 +173,8 @@ export function openEventStreams({ hub, logger, createSessionId, maxQueued, ping
         hub.admit();
       } catch (error) {
         // An EventSource gives up for good on any other answer: it is told to come back, in the only way that it understands.
-        if (!(error instanceof PushError) || request.headers.get("accept") !== streamType) throw error;
+        if (!(error instanceof PushError) || request.headers.get("accept")?.includes(streamType) !== true)
+          throw error;
         return new Response(`retry: ${toRetry()}\n: ${error.detail}\n\n`, { headers });
       }
       const { offset, ...resumed } = hub.locate(since, query);

@@ -7,7 +7,7 @@ import { startIntoPipe } from "../support/pipe.ts";
 import { run, startProcess } from "../support/process.ts";
 import { program, type RunningProgram, start } from "../support/program.ts";
 import { startServer, type TestServer } from "../support/server.ts";
-import { openRelay } from "./relay.ts";
+import { openRelay } from "../support/relay.ts";
 
 setDefaultTimeout(20_000);
 

@@ -282,19 +282,25 @@ describe("a request that cannot be taken", () => {
     expect(only.waiting).toEqual([]);
   });
 
-  test("now is answered to an EventSource with a stream that ends with when to come back", async () => {
-    await using server = await startServer({ "max-sessions": "1" });
-    await using only = await connect(server);
+  test.each(["text/event-stream", "text/event-stream, */*;q=0.1"])(
+    "now is answered to who accepts %s with a stream that ends with when to come back",
+    async (accept) => {
+      await using server = await startServer({ "max-sessions": "1" });
+      await using only = await connect(server);
 
-    await using stream = await openEventStream(server);
-    const [block, ...more] = await readToEnd(stream);
+      await using stream = await openEventStream(server, { headers: { Accept: accept } });
+      const [block, ...more] = await readToEnd(stream);
 
-    expect([stream.head.status, stream.head.headers.get("content-type")]).toEqual([200, "text/event-stream"]);
-    expect(stream.head.headers.get("cache-control")).toBe("no-store, no-transform");
-    expect(block?.text).toMatch(/^retry: [1-4]\d{3}\n: the server has 1 sessions, the limit is 1\n\n$/);
-    expect([...more, ...only.waiting]).toEqual([]);
-    expect((await readMetrics(server)).get("server_push_sessions_opened_total")).toBe(1);
-  });
+      expect([stream.head.status, stream.head.headers.get("content-type")]).toEqual([
+        200,
+        "text/event-stream",
+      ]);
+      expect(stream.head.headers.get("cache-control")).toBe("no-store, no-transform");
+      expect(block?.text).toMatch(/^retry: [1-4]\d{3}\n: the server has 1 sessions, the limit is 1\n\n$/);
+      expect([...more, ...only.waiting]).toEqual([]);
+      expect((await readMetrics(server)).get("server_push_sessions_opened_total")).toBe(1);
+    },
+  );
 
   test("while the server stops is answered to an EventSource in the same way", async () => {
     await using server = await startServer({ drain: "10s" });
