@@ -75,7 +75,7 @@ async function readUntil(page: Page, id: string | undefined) {
   >("({ messages: received, resumed })");
 }
 
-describe.each([
+describe.concurrent.each([
   { name: "an EventSource", toPage: toEventSourcePage },
   { name: "a push.v1 WebSocket", toPage: toWebSocketPage },
 ])("a page with $name", ({ toPage }) => {
@@ -159,7 +159,7 @@ describe.each([
   );
 });
 
-describe("an EventSource", () => {
+describe.concurrent("an EventSource", () => {
   test.skipIf(isMissing)("gets a text as one, with each of its line breaks as one", async () => {
     await using service = await startService();
     await using file = await write(toEventSourcePage(service));
@@ -251,7 +251,7 @@ describe("an EventSource", () => {
   );
 });
 
-describe("the page of the README", () => {
+describe.concurrent("the page of the README", () => {
   test.skipIf(isMissing)("misses nothing over a restart", async () => {
     await using folder = await makeFolder();
     await using service = await startService(`--data=${folder.file("messages.db")}`);

@@ -121,7 +121,7 @@ async function readUntil(client: RunningProgram, lastId: string | undefined) {
   return { resumed, messages };
 }
 
-describe.each(clients)("$name", ({ command, isMissing }) => {
+describe.concurrent.each(clients)("$name", ({ command, isMissing }) => {
   test.skipIf(isMissing).each(endings)(
     "misses nothing, and gets nothing twice, when the server is restarted again and again by %s",
     async (ending) => {
@@ -217,7 +217,7 @@ describe.each(clients)("$name", ({ command, isMissing }) => {
   );
 });
 
-describe.each(clients.filter(({ toPosition }) => toPosition !== undefined))(
+describe.concurrent.each(clients.filter(({ toPosition }) => toPosition !== undefined))(
   "$name",
   ({ command, isMissing, toPosition }) => {
     test.skipIf(isMissing)(
