@@ -58,6 +58,8 @@ export class Hub {
   readonly #delivered = new Map<Offset, number>();
   readonly replays: Replays;
   readonly idempotency: Idempotency;
+  /** How many appends are under way. */
+  #appending = 0;
   #draining = false;
 
   constructor(parts: HubParts) {
@@ -83,7 +85,7 @@ export class Hub {
     this.refuseWhileDraining();
     const offsets = this.#parts.journal.append([draft]);
     if (!(offsets instanceof Promise)) return this.#toReceipt(draft, offsets[0]);
-    return offsets.then(([offset]) => this.#toReceipt(draft, offset));
+    return this.#watch(offsets).then(([offset]) => this.#toReceipt(draft, offset));
   }
 
   /**
@@ -101,9 +103,18 @@ export class Hub {
   }
 
   async #append(drafts: readonly Draft[], once?: Once): Promise<Taken> {
-    const offsets = await this.#parts.journal.append(drafts, once);
+    const appending = this.#parts.journal.append(drafts, once);
+    const offsets = appending instanceof Promise ? await this.#watch(appending) : appending;
     const [first = 0] = offsets;
     return { first, sessions: Uint32Array.from(drafts, (draft, at) => this.#settle(draft, offsets[at])) };
+  }
+
+  /** Keeps it in mind until it is over, for `drain`. */
+  #watch<Result>(appending: Promise<Result>): Promise<Result> {
+    this.#appending++;
+    const end = () => void this.#appending--;
+    appending.then(end, end);
+    return appending;
   }
 
   /**
@@ -173,8 +184,8 @@ export class Hub {
   }
 
   /**
-   * Refuses what is new from now on, and closes the sessions with 1012, in batches that are spread over at most half of
-   * the time, so that thousands of clients do not come back at one moment.
+   * Refuses what is new from now on, and closes the sessions with 1012 when they have what is under way, in batches that are spread
+   * over at most half of the time, so that thousands of clients do not come back at one moment.
    *
    * @param wait resolves after so many milliseconds
    */
@@ -183,6 +194,8 @@ export class Hub {
     const { sessions } = this.#parts;
     // What was published in this turn of the event loop leaves first.
     await wait(1);
+    for (let waited = 0; this.#appending > 0 && waited < timeMs / 4; waited += drainPauseMs)
+      await wait(drainPauseMs);
     const batch = Math.max(drainBatchAtLeast, Math.ceil(sessions.size / (timeMs / 2 / drainPauseMs)));
     let closed = 0;
     for (const session of sessions) {

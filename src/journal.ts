@@ -33,7 +33,10 @@ export interface Journal {
   /**
    * Resolves when the messages are as safe as this journal makes them, with their offsets: consecutive, in the order given.
    * All of them are taken, or none.
-   * Rejects, or throws, a PushError `unavailable`, and then none was taken: so it is after `close`. A journal that makes them no safer than they are at once gives
+   * Rejects, or throws, a PushError `unavailable`, and then none was taken: so it is after `close`. (When it was the disk that failed to
+   * sync, nobody knows what of it the disk has. The journal overwrites it before it rejects; where the disk fails at that too, and the
+   * process is killed before the next append that is taken, the messages may be there after a restart.)
+   * A journal that makes them no safer than they are at once gives
    * the offsets at once: each promise on the way costs a push as much as its place in the journal.
    *
    * @param once kept with the messages, as safe as they are, so that `remembered` gives it after a restart
@@ -48,19 +51,16 @@ export interface Journal {
 
   /**
    * What these topics got after `offset`, in order, in pages of bounded size and cost, so that a reader can let others have their
-   * turn between two of them; a page may be empty. It ends at the head of the moment when the last page is asked for. `undefined` when it cannot be
-   * proven that this is everything: the offset is older than the horizon, or was never given out. An iteration that
+   * turn between two of them; a page may be empty. It ends at the head of the moment when the last page is asked for. Whoever took only the
+   * first few messages of a page says so when it asks for the next, which then begins with the others, unless they have expired or were
+   * replaced meanwhile. `undefined` when it cannot be proven that this is everything: the offset is older than the horizon, or was never given out. An iteration that
    * retention overtakes ends by throwing `HorizonPassed`.
    *
    * @param topics  each at most once
    * @param present the head when the reader connected: what came later is owed to it even when it has expired meanwhile.
    *                Without it nothing that has expired is given
    */
-  since(
-    offset: Offset,
-    topics: readonly string[],
-    present?: Offset,
-  ): Iterable<readonly Message[]> | undefined;
+  since(offset: Offset, topics: readonly string[], present?: Offset): Pages | undefined;
 
   /** After which offset everything stands that came in the last so many milliseconds and is kept; all that is kept, with Infinity. */
   offsetBefore(ageMs: number): Offset;
@@ -76,6 +76,9 @@ export interface Journal {
 
   close(): Promise<void>;
 }
+
+/** `next` takes how many messages of the page before were taken; without that, all of them. */
+export type Pages = Generator<readonly Message[], void, number | undefined>;
 
 /** @param here whether the messages were appended on this node, by this very object's `append` */
 export type TailListener = (messages: readonly Message[], here: boolean) => void;

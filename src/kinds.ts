@@ -6,6 +6,8 @@ export interface Kind<Value> {
   readonly expected: string;
   /** What stands for the value in the help; a switch has none. */
   readonly placeholder?: string;
+  /** That a file has it in quotes: any text would do, so a number or a switch is a mistake and not its name. */
+  readonly isText?: true;
   /** `undefined` for what is not a value of this kind. */
   parse(text: string): Value | undefined;
 }
@@ -14,6 +16,7 @@ export const kinds = {
   host: {
     expected: "a host name or an IP address",
     placeholder: "HOST",
+    isText: true,
     parse: (text) => (/^[\w.:][\w.:%-]*$/.test(text) ? text : undefined),
   } satisfies Kind<string>,
   port: {
@@ -42,7 +45,7 @@ export const kinds = {
     parse: (text) => scaled(text, byteUnits, 1, 2 ** 26),
   } satisfies Kind<number>,
   duration: {
-    expected: "a duration from 10ms to 365d (such as 500ms, 25s, 10m or 1h)",
+    expected: "a duration from 10ms to 365d (a whole number and ms, s, m, h or d, such as 10m)",
     placeholder: "TIME",
     parse: (text) => scaled(text, timeUnits, 10, 365 * 86_400_000),
   } satisfies Kind<number>,
@@ -62,6 +65,7 @@ export const kinds = {
   path: {
     expected: "a path",
     placeholder: "FILE",
+    isText: true,
     parse: (text) => (text === "" || text.includes("\0") ? undefined : text),
   } satisfies Kind<string>,
   level: choice("error", "warn", "info", "debug"),

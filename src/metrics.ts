@@ -15,6 +15,7 @@ export interface MetricsSources {
   readonly idempotencyKeys: () => number;
   readonly journalMessages: () => number;
   readonly journalBytes: () => number;
+  readonly journalWritable: () => boolean;
 }
 
 /**
@@ -105,6 +106,11 @@ export function createMetrics(build: { version: string; commit: string }): Metri
         "server_push_journal_bytes",
         "What the kept messages take, in bytes, overhead included.",
         sources.journalBytes,
+      );
+      gauge(
+        "server_push_journal_writable",
+        "Whether the journal takes messages: 1, or 0 when it cannot be written.",
+        () => Number(sources.journalWritable()),
       );
     },
   };

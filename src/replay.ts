@@ -10,7 +10,7 @@
  * milliseconds at a time, so that neither a thousand short replays nor a long one hold up what is live.
  */
 import { topicsOf } from "./address.ts";
-import { HorizonPassed, type Journal } from "./journal.ts";
+import { HorizonPassed, type Journal, type Pages } from "./journal.ts";
 import type { Logger } from "./logger.ts";
 import type { Message, Offset } from "./message.ts";
 import type { Metrics } from "./metrics.ts";
@@ -27,9 +27,12 @@ export interface Follower extends Session {
 
 interface Replay {
   readonly follower: Follower;
-  readonly pages: Iterator<readonly Message[]>;
-  /** What is left of the last page. */
-  page: readonly Message[];
+  readonly pages: Pages;
+  /**
+   * How many messages of the last page were sent. The others are read anew when there is room for them: while a session waits, they can
+   * be replaced or expire, and would take memory.
+   */
+  sent: number;
   state: "ready" | "waiting";
 }
 
@@ -60,7 +63,7 @@ export class Replays {
     if (after === head) return follower.goLive();
     const pages = this.#journal.since(after, topicsOf(follower), head);
     if (pages === undefined) return endOvertaken(follower);
-    const replay: Replay = { follower, pages: pages[Symbol.iterator](), page: [], state: "ready" };
+    const replay: Replay = { follower, pages, sent: 0, state: "ready" };
     this.#underWay.set(follower, replay);
     // Who is alone begins at once: in a busy journal that is full, retention would pass who asked for all while that waits.
     const isAlone = !this.#scheduled;
@@ -82,7 +85,7 @@ export class Replays {
   stop(session: Session): void {
     const replay = this.#underWay.get(session);
     this.#underWay.delete(session);
-    replay?.pages.return?.();
+    replay?.pages.return();
   }
 
   #schedule(): void {
@@ -109,20 +112,16 @@ export class Replays {
   #sendPage(replay: Replay): void {
     const { follower, pages } = replay;
     try {
-      if (replay.page.length === 0) {
-        const next = pages.next();
-        if (next.done) {
-          this.#underWay.delete(follower);
-          follower.goLive();
-          return;
-        }
-        replay.page = next.value;
+      const { done, value: page } = pages.next(replay.sent);
+      if (done) {
+        this.#underWay.delete(follower);
+        follower.goLive();
+        return;
       }
-      const sent = follower.replay(replay.page);
-      this.#metrics.replayed += sent;
-      if (sent < replay.page.length) replay.state = "waiting";
+      replay.sent = follower.replay(page);
+      this.#metrics.replayed += replay.sent;
+      if (replay.sent < page.length) replay.state = "waiting";
       else this.#ready.push(replay);
-      replay.page = replay.page.slice(sent);
     } catch (error) {
       this.#underWay.delete(follower);
       if (!(error instanceof HorizonPassed))

@@ -13,6 +13,7 @@ import type { Logger } from "./logger.ts";
 import { createMetrics } from "./metrics.ts";
 import { openPolls } from "./receive/poll.ts";
 import { openEventStreams } from "./receive/sse.ts";
+import { toReplayedAtOnce } from "./receive/start.ts";
 import { openWebSockets } from "./receive/websocket.ts";
 import { createSessionIds, Sessions, startProbing } from "./session.ts";
 import type { Settings } from "./settings.ts";
@@ -27,6 +28,8 @@ export interface Server extends AsyncDisposable {
   /** Where it listens: `http://127.0.0.1:8888`. */
   readonly url: string;
   readonly port: number;
+  /** How many messages the journal had when it was opened. */
+  readonly found: number;
   /**
    * Stops in good order, within the time of `--drain`: not ready, no new sessions and pushes, requests in flight are answered,
    * sessions are closed with 1012 in batches. Then it is as closed as after `close`.
@@ -48,6 +51,7 @@ export async function openServer(parts: ServerParts): Promise<Server> {
 }
 
 function listen({ settings, logger, build }: ServerParts, journal: Journal): Server {
+  const found = journal.kept.count;
   const metrics = createMetrics(build);
   const sessions = new Sessions();
   const { maxSessions, maxIdempotencyKeys, maxMessage, maxQueued, maxBatch, maxBatchCount, ping } = settings;
@@ -58,6 +62,7 @@ function listen({ settings, logger, build }: ServerParts, journal: Journal): Ser
     idempotencyKeys: () => hub.idempotency.size,
     journalMessages: () => journal.kept.count,
     journalBytes: () => journal.kept.bytes,
+    journalWritable: () => journal.problem === undefined,
   });
   const createSessionId = createSessionIds();
   const webSockets = openWebSockets({ hub, logger, sessions, createSessionId, maxMessage, maxQueued, ping });
@@ -91,7 +96,8 @@ function listen({ settings, logger, build }: ServerParts, journal: Journal): Ser
 
   let closed: Promise<void> | undefined;
   const close = () => (closed ??= closeAll());
-  return { url: listener.url.origin, port: listener.port ?? 0, drain, close, [Symbol.asyncDispose]: close };
+  const { url, port = 0 } = listener;
+  return { url: url.origin, port, found, drain, close, [Symbol.asyncDispose]: close };
 
   async function drain(): Promise<void> {
     const deadline = performance.now() + settings.drain;
@@ -113,12 +119,15 @@ function listen({ settings, logger, build }: ServerParts, journal: Journal): Ser
 }
 
 async function openJournal(settings: Settings, logger: Logger): Promise<Journal> {
-  const { data, retainTime, retainBytes, retainCount, maxIdempotencyKeys } = settings;
+  const { data, retainTime, retainBytes, retainCount, maxIdempotencyKeys, maxQueued } = settings;
   const retention = { time: retainTime, bytes: retainBytes, count: retainCount };
-  if (data === "") return openMemoryJournal({ retention });
+  // So much that no session that reads at once is taken for a slow one.
+  const turnBytes = toReplayedAtOnce(maxQueued);
+  if (data === "") return openMemoryJournal({ retention, turnBytes });
   return await openSqliteJournal({
     path: data,
     retention,
+    turnBytes,
     maxOnce: maxIdempotencyKeys,
     onceMs: rememberedMs,
     logger,

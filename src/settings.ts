@@ -57,7 +57,7 @@ export const settingsTable = [
     name: "http-timeout",
     kind: "seconds",
     default: "30s",
-    help: "An HTTP connection that has been silent for about this long is closed",
+    help: "An HTTP connection that is silent for about this long is closed, and one whose body takes longer to come",
   },
   {
     name: "drain",
@@ -310,8 +310,11 @@ function readFile(file: SettingsSources["file"], problems: string[]): Map<string
     problems.push(`--config ${quote(file.path)}: ${file.problem}; expected a TOML file that can be read`);
   for (const [name, value] of Object.entries(file.values)) {
     const where = `${path}: ${toPlain(name)}`;
-    if (!settingsTable.some((row) => row.name === name))
-      problems.push(`${where}: unknown setting, expected one that --help lists`);
+    const row = settingsTable.find((known) => known.name === name);
+    const kind: Kind<unknown> | undefined = row && kinds[row.kind];
+    if (kind === undefined) problems.push(`${where}: unknown setting, expected one that --help lists`);
+    else if (kind.isText === true && typeof value !== "string")
+      problems.push(`${where}: is not text, expected ${kind.expected} in quotes`);
     else if (typeof value === "string" || typeof value === "number" || typeof value === "boolean")
       entries.set(name, { text: String(value), where });
     else problems.push(`${where}: is neither text, a number nor true or false`);

@@ -31,7 +31,7 @@ export function readSince(
   if (parsed !== undefined) return parsed;
   throw new PushError(
     "invalid_parameter",
-    `parameter since is ${quote(since)}, expected the id of a message, a duration such as 10m, or all`,
+    `parameter since is ${quote(since)}, expected the id of a message, ${kinds.duration.expected}, or all`,
   );
 }
 

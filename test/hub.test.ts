@@ -267,6 +267,38 @@ describe("while the hub drains", () => {
     expect(all.map(({ closes }) => closes)).toEqual(all.map(() => [1012]));
   });
 
+  test("sessions are closed only when they have what was under way", async () => {
+    const { held, waiting } = holdBack(createJournal());
+    const { hub } = createRig({ journal: held });
+    const [session] = attachMany(hub, 1);
+    const underWay = [hub.publish({ topic, body: "one" }), hub.publishAll([{ topic, body: "two" }])];
+    const closedWith: (readonly number[])[] = [];
+
+    await hub.drain(10_000, async () => {
+      waiting.shift()?.release();
+      await Promise.resolve();
+      closedWith.push([...(session?.closes ?? [])]);
+    });
+    await Promise.all(underWay);
+
+    expect(closedWith.length).toBeGreaterThan(2);
+    expect(closedWith.flat()).toEqual([]);
+    expect(session?.closes).toEqual([1012]);
+  });
+
+  test("sessions are closed in time although something under way hangs", async () => {
+    const { held } = holdBack(createJournal());
+    const { hub } = createRig({ journal: held });
+    const [session] = attachMany(hub, 1);
+    void hub.publish({ topic, body: "hangs" });
+    let waited = 0;
+
+    await hub.drain(1000, async (ms) => void (waited += ms));
+
+    expect(session?.closes).toEqual([1012]);
+    expect(waited).toBeWithin(200, 400);
+  });
+
   test("sessions that end at once are all closed nevertheless", async () => {
     const { hub, sessions, metrics } = createRig({});
     const all = attachMany(hub, 500, (session, code) => hub.detach(session, "closed", code));

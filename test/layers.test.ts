@@ -37,7 +37,7 @@ const packages: readonly (readonly [name: RegExp, places: readonly string[]])[] 
   [/^(elysia|@elysiajs\/.+)(\/|$)/, ["http", "receive", "server.ts"]],
   [/^prom-client(\/|$)/, ["metrics.ts"]],
   [/^pino([-/]|$)/, ["logger.ts"]],
-  [/^bun:sqlite$/, ["journal/sqlite-file.ts", "journal/sqlite-reader.ts", "journal/sqlite-writer.ts"]],
+  [/^bun:sqlite$/, ["file", "guard", "reader", "writer"].map((part) => `journal/sqlite-${part}.ts`)],
   [/^(node:)?process$/, ["cli", "main.ts", "build"]],
 ];
 

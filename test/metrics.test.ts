@@ -107,21 +107,25 @@ describe("a figure is what was counted:", () => {
   test("the gauges show what their sources say at that moment", async () => {
     const metrics = createMetrics(build);
     let sessions = 1;
+    let isWritable = true;
     metrics.watch({
       sessions: () => sessions,
       replays: () => 0,
       idempotencyKeys: () => 0,
       journalMessages: () => 20,
       journalBytes: () => 3000,
+      journalWritable: () => isWritable,
     });
     await metrics.render();
     sessions = 5;
+    isWritable = false;
 
     const { samples } = parse(await metrics.render());
 
     expect(samples.get("server_push_sessions")?.value).toBe(5);
     expect(samples.get("server_push_journal_messages")?.value).toBe(20);
     expect(samples.get("server_push_journal_bytes")?.value).toBe(3000);
+    expect(samples.get("server_push_journal_writable")?.value).toBe(0);
   });
 
   test("the time of a push is in the first bucket that holds it, and in all that are larger", async () => {
@@ -155,6 +159,7 @@ function createWatched(): Metrics {
     idempotencyKeys: () => 0,
     journalMessages: () => 2,
     journalBytes: () => 3,
+    journalWritable: () => true,
   });
   return metrics;
 }

@@ -131,6 +131,21 @@ describe("a session without room", () => {
     expect(bodiesOf(follower)).toEqual(numbers(1000));
   });
 
+  test("is not sent what was replaced while it had none", async () => {
+    const { replays, journal } = createReplays();
+    await journal.append([...drafts(1), ...["old", "new"].map((body) => ({ topic: own, body, key: body }))]);
+    const follower = createFollower(1);
+    replays.start(follower, 0);
+    await settle([follower]);
+
+    await journal.append([{ topic: own, body: "newer", key: "old" }]);
+    follower.room = 10;
+    replays.goOn(follower);
+    await settle([follower]);
+
+    expect(bodiesOf(follower)).toEqual(["0", "new", "newer"]);
+  });
+
   test("that says so twice is not sent anything twice", async () => {
     const { replays, journal } = createReplays();
     await journal.append(drafts(100));

@@ -8,16 +8,28 @@ const loopback = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
 
 /** The headers that let the page that made this request read the answer, none where it may not. */
 export function toCorsHeaders(request: Request): Record<string, string> {
+  return toHeaders(request, {
+    "Access-Control-Expose-Headers": "Last-Event-ID, Server-Push-Resumed, Retry-After",
+  });
+}
+
+/** The headers that answer a browser that asks before its request whether a script may give it a Last-Event-ID. */
+export function toPreflightHeaders(request: Request): Record<string, string> {
+  return toHeaders(request, { "Access-Control-Allow-Headers": "Last-Event-ID" });
+}
+
+function toHeaders(request: Request, more: Readonly<Record<string, string>>): Record<string, string> {
   const origin = request.headers.get("origin");
   if (origin === null || !mayRead(origin, request.headers.get("host") ?? "")) return {};
-  return { "Access-Control-Allow-Origin": origin, Vary: "Origin" };
+  return { "Access-Control-Allow-Origin": origin, Vary: "Origin", ...more };
 }
 
 function mayRead(origin: string, host: string): boolean {
   const own = toHostname(`http://${host}`);
   if (own === undefined) return false;
   if (loopback.test(own) && origin === "null") return true;
-  const hostname = toHostname(origin);
+  // The host of any other scheme is no host: chrome-extension://localhost is an extension of that name.
+  const hostname = /^https?:/.test(origin) ? toHostname(origin) : undefined;
   return hostname !== undefined && (hostname === own || (loopback.test(own) && loopback.test(hostname)));
 }
 

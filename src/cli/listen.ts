@@ -73,14 +73,14 @@ export async function listen(argv: readonly string[]): Promise<number> {
   let pauseMs = firstPauseMs;
   for (;;) {
     const { state, code, reason } = await receive(url, take);
+    if (state !== "connecting") {
+      everOpen = true;
+      pauseMs = firstPauseMs;
+    }
     if (state === "stopped") {
       await lines.written();
       if (wanted === 0) return 0;
       continue;
-    }
-    if (state === "opened") {
-      everOpen = true;
-      pauseMs = firstPauseMs;
     }
     if (!everOpen) return fail(1, await explain(url));
     if (!mayReconnect(code)) {

@@ -2,6 +2,7 @@
  * `server-push`: serves until it is told to stop.
  */
 import { dns } from "bun";
+import { resolve } from "node:path";
 import { quote } from "../errors.ts";
 import { UnusableFile } from "../journal.ts";
 import { createLogger, type Logger } from "../logger.ts";
@@ -24,7 +25,9 @@ export async function serve(argv: readonly string[]): Promise<number> {
   try {
     const server = await open(settings, logger);
     if (typeof server === "string") return fail(1, server);
-    logger.info("listening", { url: server.url, ...build, maxSessions: settings.maxSessions });
+    const { data, maxSessions } = settings;
+    const journal = { journal: data === "" ? "memory" : resolve(data), messages: server.found };
+    logger.info("listening", { url: server.url, ...build, maxSessions, ...journal });
     logger.info(
       isLoopback(settings.host)
         ? "only programs on this machine can reach it, and need no key to push or listen; --host with --insecure opens it to others"

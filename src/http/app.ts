@@ -3,6 +3,7 @@
  */
 import { swagger } from "@elysiajs/swagger";
 import { type AnyElysia, Elysia } from "elysia";
+import { toCorsHeaders, toPreflightHeaders } from "../auth/origin.ts";
 import { PushError, quote } from "../errors.ts";
 import type { Hub } from "../hub.ts";
 import type { Logger } from "../logger.ts";
@@ -54,6 +55,8 @@ export function createApp(parts: AppParts): AnyElysia {
     .use(batchRoutes(parts));
   for (const receiver of receivers) app.use(receiver);
 
+  /** What pages call, so that those that may read the answer can also read why there is none. */
+  const forPages = new Set(receivers.flatMap(({ routes }) => routes.map(({ path }) => path)));
   const methods = new Map<string, string>();
   for (const [path, routes = []] of Object.entries(Object.groupBy(app.routes, (route) => route.path))) {
     const own = new Set(routes.map((route) => route.method));
@@ -64,8 +67,12 @@ export function createApp(parts: AppParts): AnyElysia {
 
   function refuse(error: PushError, request: Request): Response {
     metrics.rejected(error.code);
-    const allowed = error.code === "method_not_allowed" ? methods.get(readPath(request.url)) : undefined;
-    return toResponse(error, allowed === undefined ? {} : { Allow: allowed });
+    const path = readPath(request.url);
+    const allowed = error.code === "method_not_allowed" ? methods.get(path) : undefined;
+    return toResponse(error, {
+      ...(allowed !== undefined && { Allow: allowed }),
+      ...(forPages.has(path) && toCorsHeaders(request)),
+    });
   }
 
   function answerUnrouted(request: Request): Response {
@@ -76,7 +83,10 @@ export function createApp(parts: AppParts): AnyElysia {
         new PushError("not_found", `nothing is at ${quote(path)}; the API is documented at /swagger`),
         request,
       );
-    if (request.method === "OPTIONS") return new Response(null, { status: 204, headers: { Allow: allowed } });
+    if (request.method === "OPTIONS") {
+      const preflight = forPages.has(path) ? toPreflightHeaders(request) : {};
+      return new Response(null, { status: 204, headers: { Allow: allowed, ...preflight } });
+    }
     return refuse(
       new PushError("method_not_allowed", `${request.method} is not allowed here, expected ${allowed}`),
       request,

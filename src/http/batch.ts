@@ -3,6 +3,7 @@
  * cannot be pushed refuses the whole batch, and the answer names it.
  */
 import { Elysia } from "elysia";
+import { setImmediate } from "node:timers/promises";
 import { maxIdBytes, toTopic, topicOfAll } from "../address.ts";
 import { PushError, quote } from "../errors.ts";
 import type { Hub } from "../hub.ts";
@@ -12,6 +13,9 @@ import { checkName, readQuery } from "../query.ts";
 import { readBatch } from "./body.ts";
 import { describeBatch } from "./openapi.ts";
 import { checkEvent, headersOf, readIdempotencyKey, readTtl } from "./publish.ts";
+
+/** How many items are checked before everything else has its turn. */
+const sliceCount = 1000;
 
 export interface BatchRoutesParts {
   readonly hub: Hub;
@@ -30,7 +34,7 @@ export function batchRoutes({ hub, metrics, maxMessage, maxBatch, maxBatchCount 
       const began = performance.now();
       readQuery(request.url, []);
       const { type, text } = await readBatch(request, maxBatch);
-      const drafts = toDrafts(type === "application/json" ? readArray(text) : readLines(text));
+      const drafts = await toDrafts(type === "application/json" ? readArray(text) : readLines(text));
       const { receipts, repeated } = await hub.publishAll(drafts, readIdempotencyKey(request.headers));
       metrics.pushed((performance.now() - began) / 1000);
       return new Response(JSON.stringify(receipts), {
@@ -41,12 +45,13 @@ export function batchRoutes({ hub, metrics, maxMessage, maxBatch, maxBatchCount 
     { parse: "none", detail: describeBatch() },
   );
 
-  function toDrafts(items: Iterable<unknown>): Draft[] {
+  async function toDrafts(items: Iterable<unknown>): Promise<Draft[]> {
     const drafts: Draft[] = [];
     for (const item of items) {
       const index = drafts.length;
       if (index === maxBatchCount)
         throw new PushError("too_large", `the batch has more items than the limit, ${maxBatchCount}`);
+      if (index > 0 && index % sliceCount === 0) await setImmediate();
       drafts.push(inItem(index, () => toDraft(item, maxMessage)));
     }
     if (drafts.length === 0)

@@ -6,6 +6,7 @@ import type { OpenAPIV3 } from "openapi-types";
 import { maxIdBytes } from "../address.ts";
 import type { ErrorCode } from "../errors.ts";
 import { maxIdempotencyKeyBytes } from "../idempotency.ts";
+import { kinds } from "../kinds.ts";
 import { maxEventBytes, maxKeyBytes, maxTtl } from "../message.ts";
 import { answers, problemType } from "./errors.ts";
 
@@ -208,10 +209,13 @@ const id = (what: string, example: string): OpenAPIV3.ParameterObject => ({
 const sinceParameter = (name: string, description: string): OpenAPIV3.ParameterObject => ({
   name,
   in: "query",
-  description: `${description}: the id of the last message that the client has had, a duration back from now such as \`10m\`, or \`all\` that is kept`,
+  description: `${description}: the id of the last message that the client has had, ${kinds.duration.expected} back from now, or \`all\` that is kept`,
   schema: { type: "string", minLength: 1 },
   example: "k3f9a0zq-1042",
 });
+
+/** The parameters of every call to receive. */
+const receiving = ["userid", "compid", "since", "last_event_id"];
 
 /** The document without its paths. */
 export function describeApi(version: string) {
@@ -247,7 +251,7 @@ export function describeApi(version: string) {
         event: {
           name: "event",
           in: "query",
-          description: `A name that a client can listen for: 1 to ${maxEventBytes} bytes of UTF-8 without control characters`,
+          description: `A name that a client can listen for: 1 to ${maxEventBytes} bytes of UTF-8 without control characters; not \`error\` or \`open\`, which an \`EventSource\` fires by itself, nor one that begins with \`push.\`, as the server's own do`,
           schema: { type: "string", minLength: 1, maxLength: maxEventBytes },
           example: "order",
         },
@@ -277,8 +281,16 @@ export function describeApi(version: string) {
         since: sinceParameter("since", "Where to start"),
         last_event_id: sinceParameter(
           "last_event_id",
-          "The same, for programs that cannot send the header `Last-Event-ID`, which wins over it; wins over `since`. What is none of these counts as an id that is not known",
+          "The same, for programs that cannot send the header `Last-Event-ID`, which wins over it; wins over `since`. What is none of these is not refused, but counts as an id that is not known",
         ),
+        lastEventIdHeader: {
+          name: "Last-Event-ID",
+          in: "header",
+          description:
+            "The same as `last_event_id`, and wins over it: browsers send it when an `EventSource` comes back",
+          schema: { type: "string" },
+          example: "k3f9a0zq-1042",
+        },
         wait: {
           name: "wait",
           in: "query",
@@ -288,7 +300,8 @@ export function describeApi(version: string) {
         },
       },
       responses: {
-        InvalidQuery: theOnly(describeProblems(badQuery, ["userid", "compid"])),
+        InvalidQuery: theOnly(describeProblems(badQuery, receiving)),
+        InvalidPollQuery: theOnly(describeProblems(badQuery, [...receiving, "wait"])),
         UpgradeRequired: theOnly(describeProblems(["upgrade_required"])),
         NoNewSession: theOnly(describeProblems(["too_many_sessions", "shutting_down"])),
         MethodNotAllowed: theOnly(describeProblems(["method_not_allowed"])),

@@ -25,8 +25,16 @@ export function readIdempotencyKey(given: Headers): string | undefined {
   );
 }
 
-/** @throws PushError `invalid_parameter` for a name that the server's own events have, such as `push.welcome` */
+/** What an EventSource fires by itself: a message by this name would look like the end or the begin of its connection. */
+const eventSourceOwn = new Set(["error", "open"]);
+
+/** @throws PushError `invalid_parameter` for a name that the server's own events have, such as `push.welcome`, or a browser's */
 export function checkEvent(event: string): string {
+  if (eventSourceOwn.has(event))
+    throw new PushError(
+      "invalid_parameter",
+      `event is ${quote(event)}, expected another name than error and open, which an EventSource fires by itself`,
+    );
   if (!event.startsWith("push.")) return event;
   throw new PushError(
     "invalid_parameter",

@@ -25,11 +25,14 @@ import {
   type Journal,
   pageBytes,
   pageMessages,
+  type Pages,
   type Retention,
   steadyNow,
   type TailListener,
 } from "../journal.ts";
 import { type Draft, type Message, type Offset, sizeOf, toMessage } from "../message.ts";
+import { Slabs } from "./slabs.ts";
+import { defaultTurnBytes, Slices, toWireSize } from "./slices.ts";
 import { isReplaced, isText, Slots } from "./slots.ts";
 
 /** What a message is reckoned at beside its event, key and body, what a topic is beside its name, and a key twice its bytes. */
@@ -42,23 +45,21 @@ const firstCapacity = 1024;
 const pageSteps = 4096;
 /** How many messages beyond the horizon are cleaned up with each append. */
 const cleanedAtOnce = 256;
-const slabBytes = 1024 * 1024;
 
 export interface MemoryJournalOptions {
   readonly retention: Retention;
   /** Milliseconds since 1970, as a clock that never goes back: a step of the system's clock must not expire anything. */
   readonly now?: () => number;
+  /** How much is handed over in one turn of the event loop, in bytes. */
+  readonly turnBytes?: number;
 }
 
-export function openMemoryJournal({ retention, now = steadyNow }: MemoryJournalOptions): Journal {
-  return new MemoryJournal(retention, now);
-}
-
-interface Slab {
-  readonly bytes: Buffer;
-  used: number;
-  /** The newest message in it. */
-  last: Offset;
+export function openMemoryJournal({
+  retention,
+  now = steadyNow,
+  turnBytes = defaultTurnBytes,
+}: MemoryJournalOptions): Journal {
+  return new MemoryJournal(retention, now, turnBytes);
 }
 
 interface Topic {
@@ -80,41 +81,58 @@ class MemoryJournal implements Journal {
   #cleaned: Offset = 0;
   #bytes = 0;
   #slots = new Slots(firstCapacity);
-  #slabs: Slab[] = [];
-  /** How many slabs have gone: the number of the first one that is left. */
-  #slabsGone = 0;
+  #slabs = new Slabs();
   readonly #topics = new Map<string, Topic>();
   readonly #topicsByNumber: (Topic | undefined)[] = [];
   readonly #freeNumbers: number[] = [];
   #closed = false;
   #listener: TailListener = () => {};
+  /** What could not be handed over in the turn in which it came. It is not in the log before it is. */
+  readonly #slices: Slices;
 
   constructor(
     readonly retention: Retention,
     readonly now: () => number,
-  ) {}
+    turnBytes: number,
+  ) {
+    this.#slices = new Slices(turnBytes);
+  }
 
   get kept(): { count: number; bytes: number } {
     this.#trim();
     return { count: this.head - this.#horizon, bytes: this.#bytes };
   }
 
-  append(drafts: readonly Draft[]): readonly Offset[] {
+  append(drafts: readonly Draft[]): readonly Offset[] | Promise<readonly Offset[]> {
     if (this.#closed) throw new PushError("unavailable", "the journal is closed");
-    const time = this.now();
-    const messages: Message[] = [];
+    let bytes = 0;
+    for (const draft of drafts) bytes += toWireSize(draft);
+    if (this.#slices.take(bytes)) return drafts.map((draft) => this.#take(draft));
     const offsets: Offset[] = [];
-    for (const draft of drafts) {
-      const offset = this.head + 1;
-      const message = toMessage(draft, offset, time);
-      if (this.retention.count > 0) this.#keep(message);
-      this.head = offset;
-      this.#trim(time);
-      messages.push(message);
-      offsets.push(offset);
-    }
-    this.#listener(messages, true);
-    return offsets;
+    return new Promise((resolve) => {
+      this.#slices.add({
+        count: drafts.length,
+        step: (index) => {
+          const draft = drafts[index];
+          if (draft === undefined) return 0;
+          offsets.push(this.#take(draft));
+          return toWireSize(draft);
+        },
+        done: () => resolve(offsets),
+      });
+    });
+  }
+
+  /** Puts it into the log, and hands it over. */
+  #take(draft: Draft): Offset {
+    const time = this.now();
+    const offset = this.head + 1;
+    const message = toMessage(draft, offset, time);
+    if (this.retention.count > 0) this.#keep(message);
+    this.head = offset;
+    this.#trim(time);
+    this.#listener([message], true);
+    return offset;
   }
 
   tail(listener: TailListener): void {
@@ -125,7 +143,7 @@ class MemoryJournal implements Journal {
     offset: Offset,
     topics: readonly string[],
     present: Offset = Number.POSITIVE_INFINITY,
-  ): Iterable<readonly Message[]> | undefined {
+  ): Pages | undefined {
     this.#trim();
     if (!Number.isSafeInteger(offset) || offset < this.#horizon || offset > this.head) return undefined;
     return this.#pages(offset, topics, present);
@@ -145,19 +163,21 @@ class MemoryJournal implements Journal {
   }
 
   async close(): Promise<void> {
+    this.#slices.finish();
     this.#closed = true;
-    this.#slabs = [];
+    this.#slabs = new Slabs();
     this.#topics.clear();
     this.#horizon = this.#cleaned = this.head;
     this.#bytes = 0;
   }
 
-  *#pages(offset: Offset, topics: readonly string[], present: Offset): Generator<readonly Message[]> {
+  *#pages(offset: Offset, topics: readonly string[], present: Offset): Pages {
     const readers = topics.map((topic) => ({ topic, taken: 0, next: 0 }));
     for (let position = offset; ;) {
       if (position < this.#horizon) throw new HorizonPassed(`offset ${position} is gone`);
       const now = this.now();
       const page: Message[] = [];
+      const places: { readonly reader: Reader; readonly offset: Offset }[] = [];
       let bytes = 0;
       for (const reader of readers)
         if (reader.next === 0) reader.next = this.#next(reader.topic, reader.taken, position);
@@ -173,13 +193,19 @@ class MemoryJournal implements Journal {
         if (this.#isGone(position, now, present)) continue;
         const message = this.#read(position, reader.topic);
         page.push(message);
+        places.push({ reader, offset: position });
         bytes += sizeOf(message.body);
       }
       if (!more) {
         if (page.length === 0) return;
         position = this.head;
       }
-      yield page;
+      const taken = yield page;
+      if (taken === undefined) continue;
+      for (const { reader, offset: own } of places.slice(taken).toReversed()) {
+        reader.next = own;
+        position = own - 1;
+      }
     }
   }
 
@@ -211,7 +237,7 @@ class MemoryJournal implements Journal {
   #read(offset: Offset, topic: string): Message {
     const slots = this.#slots;
     const slot = offset % slots.capacity;
-    const { bytes } = this.#slabOf(slot);
+    const bytes = this.#slabs.bytesOf(slots.slab[slot] ?? 0);
     const start = slots.start[slot] ?? 0;
     const afterEvent = start + (slots.eventBytes[slot] ?? 0);
     const afterKey = afterEvent + (slots.keyBytes[slot] ?? 0);
@@ -234,31 +260,22 @@ class MemoryJournal implements Journal {
   }
 
   #keep(message: Message): void {
-    const { topic: name, body, event = "", key = "", ttl, offset, time } = message;
+    const { topic: name, body, key = "", ttl, offset, time } = message;
     if (offset - this.#cleaned > this.#slots.capacity)
       this.#slots = this.#slots.grown(this.#cleaned + 1, offset - 1);
-    const slab = this.#slabFor(message);
-    const { bytes, used: start } = slab;
-    const afterEvent = event === "" ? start : start + bytes.write(event, start);
-    const afterKey = key === "" ? afterEvent : afterEvent + bytes.write(key, afterEvent);
-    if (typeof body === "string") slab.used = afterKey + bytes.write(body, afterKey);
-    else {
-      bytes.set(body, afterKey);
-      slab.used = afterKey + body.length;
-    }
-    slab.last = offset;
+    const { slab, start, eventBytes, keyBytes: keyLength, bodyBytes } = this.#slabs.write(message);
 
     const slots = this.#slots;
     const slot = offset % slots.capacity;
     slots.time[slot] = time;
     slots.ttl[slot] = ttl === undefined ? 0 : ttl + 1;
-    slots.slab[slot] = this.#slabsGone + this.#slabs.length - 1;
+    slots.slab[slot] = slab;
     slots.start[slot] = start;
-    slots.eventBytes[slot] = afterEvent - start;
-    slots.keyBytes[slot] = afterKey - afterEvent;
-    slots.bodyBytes[slot] = slab.used - afterKey;
+    slots.eventBytes[slot] = eventBytes;
+    slots.keyBytes[slot] = keyLength;
+    slots.bodyBytes[slot] = bodyBytes;
     slots.flags[slot] = typeof body === "string" ? isText : 0;
-    this.#bytes += slotBytes + slab.used - start;
+    this.#bytes += slotBytes + eventBytes + keyLength + bodyBytes;
 
     const topic = this.#topics.get(name) ?? this.#addTopic(name);
     slots.topic[slot] = topic.number;
@@ -267,25 +284,6 @@ class MemoryJournal implements Journal {
     if (topic.last !== 0) slots.ahead[topic.last % slots.capacity] = offset - topic.last;
     topic.last = offset;
     if (key !== "") this.#replace(topic, key, offset);
-  }
-
-  /** The newest slab when the message fits into it, else a new one. */
-  #slabFor({ event = "", key = "", body }: Message): Slab {
-    const newest = this.#slabs.at(-1);
-    const room = newest === undefined ? 0 : newest.bytes.length - newest.used;
-    // A UTF-16 unit is at most three bytes of UTF-8, so mostly nothing needs to be counted.
-    if (newest !== undefined && 3 * (event.length + key.length + body.length) <= room) return newest;
-    const size = sizeOf(event) + sizeOf(key) + sizeOf(body);
-    if (newest !== undefined && size <= room) return newest;
-    const slab = { bytes: Buffer.allocUnsafeSlow(Math.max(slabBytes, size)), used: 0, last: 0 };
-    this.#slabs.push(slab);
-    return slab;
-  }
-
-  #slabOf(slot: number): Slab {
-    const slab = this.#slabs[(this.#slots.slab[slot] ?? 0) - this.#slabsGone];
-    if (slab === undefined) throw new HorizonPassed("the message is gone");
-    return slab;
   }
 
   #addTopic(name: string): Topic {
@@ -317,12 +315,7 @@ class MemoryJournal implements Journal {
       this.#clean(this.#cleaned + 1);
     }
     if (this.#horizon < this.#cleaned) this.#horizon = this.#cleaned;
-    // The newest is written on, even when nothing in it is kept any more.
-    for (let [first] = this.#slabs; this.#slabs.length > 1 && first !== undefined; [first] = this.#slabs) {
-      if (first.last > this.#cleaned) break;
-      this.#slabs.shift();
-      this.#slabsGone++;
-    }
+    this.#slabs.clean(this.#cleaned);
   }
 
   /** The newest message that is older, or else the horizon. Times only ever grow. */
@@ -348,7 +341,7 @@ class MemoryJournal implements Journal {
     const length = slots.keyBytes[slot] ?? 0;
     if (length > 0) {
       const start = (slots.start[slot] ?? 0) + (slots.eventBytes[slot] ?? 0);
-      const key = this.#slabOf(slot).bytes.toString("utf8", start, start + length);
+      const key = this.#slabs.bytesOf(slots.slab[slot] ?? 0).toString("utf8", start, start + length);
       if (topic.keys?.get(key) === offset) {
         topic.keys.delete(key);
         this.#bytes -= keyBytes + 2 * key.length;

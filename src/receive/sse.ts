@@ -158,7 +158,8 @@ export function openEventStreams({ hub, logger, createSessionId, maxQueued, ping
     maxQueued,
     replayedAtOnce: toReplayedAtOnce(maxQueued),
     encode: (message) => encoder.encode(toEvent(hub.toId(message.offset), message)),
-    onSlow: ({ id }) => logger.warn("a session reads too slowly and is dropped", { id, maxQueued }),
+    onSlow: ({ id, userid, compid, transport }) =>
+      logger.warn("a session reads too slowly and is dropped", { id, userid, compid, transport, maxQueued }),
   };
   const silentSeconds = Math.max(5, Math.ceil((silentPings * ping) / 1000));
 

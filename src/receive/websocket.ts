@@ -156,7 +156,8 @@ export function openWebSockets({
     let dropped = 0;
     for (const session of sessions) {
       if (!(session instanceof WebSocketSession) || !session.isSlow(topic, maxQueued)) continue;
-      logger.warn("a session reads too slowly and is dropped", { id: session.id, maxQueued });
+      const { id, userid, compid, transport } = session;
+      logger.warn("a session reads too slowly and is dropped", { id, userid, compid, transport, maxQueued });
       session.drop();
       dropped++;
     }

@@ -137,7 +137,8 @@ describe("after the connection was cut", () => {
     await untilSessions(server, 0);
     for (const message of ["1", "2", "3", "4"]) await pushToAll(server, message);
     relay.mend();
-    await untilSessions(server, 1);
+    // A handshake that was cut at its begin is given up after ten seconds.
+    await untilSessions(server, 1, 15_000);
     await pushToAll(server, "back");
 
     expect(await listener.line()).toBe("back");
@@ -251,6 +252,30 @@ test("while its output is not read it leaves the server, and prints everything a
   });
 
   expect(listener.read().trimEnd().split("\n")).toEqual([...messages, "away"]);
+  expect(listener.status).toBe(0);
+});
+
+test("it comes back also when the server is away at the moment when its output is read again", async () => {
+  await using server = await startServer({ "max-message": "1MiB" });
+  await using relay = await openRelay(server);
+  const messages = Array.from({ length: 12 }, (_, number) => `${number} ${"x".repeat(1_000_000)}`);
+  await using listener = await startIntoPipe(listen(relay.url, "--count", String(messages.length)));
+  await untilSessions(server, 1);
+  for (const message of messages) await pushToAll(server, message);
+  await untilSessions(server, 0);
+
+  relay.cut();
+  await eventually("an attempt to come back", () => {
+    listener.read();
+    return relay.refused > 0 || listener.status !== undefined;
+  });
+  relay.mend();
+  await eventually("its end", () => {
+    listener.read();
+    return listener.status !== undefined;
+  });
+
+  expect(listener.read().trimEnd().split("\n")).toEqual(messages);
   expect(listener.status).toBe(0);
 });
 

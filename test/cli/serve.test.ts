@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import { pushToAll } from "../support/calls.ts";
 import { connect } from "../support/client.ts";
 import { eventually } from "../support/eventually.ts";
+import { makeFolder } from "../support/folder.ts";
 import { run, startProcess } from "../support/process.ts";
 import { program } from "../support/program.ts";
 
@@ -42,6 +43,24 @@ test("at start it says where it listens, which build it is, and who can reach it
   expect(listening?.["version"]).toMatch(/^\d+\.\d+\.\d+/);
   expect(reach?.msg).toContain("only programs on this machine");
   expect(server.url).toBe(`http://127.0.0.1:${server.port}`);
+});
+
+test("at start it says where the journal is, and how many messages it found there", async () => {
+  await using folder = await makeFolder();
+  const path = folder.file("messages.db");
+  await using inMemory = await startProcess([...program, ...quiet]);
+  await using first = await startProcess([...program, ...quiet, `--data=${path}`]);
+  for (const message of ["a", "b", "c"]) await pushToAll(first, message);
+  await first.drain();
+
+  await using second = await startProcess([...program, ...quiet, `--data=${path}`]);
+
+  const told = [inMemory, first, second].map(({ log: [line] }) => [line?.["journal"], line?.["messages"]]);
+  expect(told).toEqual([
+    ["memory", 0],
+    [path, 0],
+    [path, 3],
+  ]);
 });
 
 test("an open server says outright that anyone may push", async () => {

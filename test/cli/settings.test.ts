@@ -152,6 +152,19 @@ describe("a settings file", () => {
     expect(status).toBe(2);
   });
 
+  test.each([
+    ["data = 5", "data: is not text, expected a path in quotes"],
+    ["data = true", "data: is not text, expected a path in quotes"],
+    ["host = 127", "host: is not text, expected a host name or an IP address in quotes"],
+  ])("with %s is refused, as the number or switch would be taken for a name", async (line, said) => {
+    await using folder = await makeFolder({ "push.toml": `${line}\n` });
+
+    const { status, stderr } = await run([...program, "--config", folder.file("push.toml")]);
+
+    expect(stderr).toBe(`server-push: ${folder.file("push.toml")}: ${said}\n`);
+    expect(status).toBe(2);
+  });
+
   test("that cannot be read is reported together with the other mistakes", async () => {
     await using folder = await makeFolder();
 

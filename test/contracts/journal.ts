@@ -9,6 +9,7 @@ import { HorizonPassed, type Journal, type Retention } from "../../src/journal.t
 import type { Draft, Message, Offset } from "../../src/message.ts";
 import { journalExpiry } from "./journal-expiry.ts";
 import { journalModel } from "./journal-model.ts";
+import { journalPages } from "./journal-pages.ts";
 import { Clock } from "./clock.ts";
 
 export interface JournalOptions {
@@ -306,6 +307,7 @@ export function journalContract(name: string, openJournal: OpenJournal): void {
 
   journalExpiry(name, open);
   journalModel(name, open);
+  journalPages(name, open);
 }
 
 const all = "a";

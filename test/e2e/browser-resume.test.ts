@@ -246,7 +246,8 @@ describe.concurrent("an EventSource", () => {
 
       const { messages, resumed } = await readUntil(page, away.id);
       expect(messages).toEqual([{ id: away.id, data: "away" }]);
-      expect(resumed).toEqual([null, true]);
+      expect(resumed.slice(0, 2)).toEqual([null, true]);
+      expect(resumed).not.toContain(false);
     },
   );
 });

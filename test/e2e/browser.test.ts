@@ -79,6 +79,33 @@ describe("the page of the README gets what curl pushes", () => {
   });
 });
 
+test.skipIf(isMissing)(
+  "a page of another port reads why it is refused, and may say where to start",
+  async () => {
+    await using server = await startServer();
+    const headers = { "Content-Type": "text/html" };
+    await using site = Bun.serve({
+      hostname: "127.0.0.1",
+      port: 0,
+      fetch: () => new Response("<p>", { headers }),
+    });
+    await using page = await openPage();
+    await page.show(`http://localhost:${site.port}/page`);
+    const read = (path: string, shown: string, init = "{}") =>
+      page.evaluate<unknown>(
+        `fetch("${server.url}${path}", ${init}).then(async (answer) => [answer.status, ${shown}])`,
+      );
+
+    expect(await read("/ws", "(await answer.json()).code")).toEqual([426, "upgrade_required"]);
+    expect(await read("/sse?user=1", "(await answer.json()).code")).toEqual([400, "unknown_parameter"]);
+    const remembered = '{ headers: { "Last-Event-ID": "00000000-1" } }';
+    expect(await read("/sse", 'answer.headers.get("Server-Push-Resumed")', remembered)).toEqual([
+      200,
+      "false",
+    ]);
+  },
+);
+
 test.skipIf(isMissing)("messages arrive in order, every character as it is", async () => {
   await using server = await startServer();
   await using file = await write(toOpenPage(server));

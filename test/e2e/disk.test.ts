@@ -3,7 +3,7 @@
  * itself. And one that is read-only: the server says so, and does not start.
  */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { mkdtempSync, rmSync, statfsSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, statfsSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Problem, toProblem } from "../support/calls.ts";
@@ -64,8 +64,8 @@ async function openDisk(): Promise<Disk> {
   };
 }
 
-async function start({ file }: Disk): Promise<ServerProcess> {
-  return await startProcess([compiledFile, "--port=0", "--log-format=json", `--data=${file}`]);
+async function start({ file }: Disk, ...flags: readonly string[]): Promise<ServerProcess> {
+  return await startProcess([compiledFile, "--port=0", "--log-format=json", `--data=${file}`, ...flags]);
 }
 
 interface Pushed {
@@ -149,6 +149,42 @@ describe.skipIf(mustSkip)("a journal on a disk that is full", () => {
     reader.drop();
   });
 
+  test("stays as it is for as long as it has no room for the pushes that it refused, and says so once", async () => {
+    await using disk = await openDisk();
+    await using server = await start(disk);
+    const push = () => fetch(`${server.url}/push?userid=1`, { method: "POST", body: "x".repeat(60_000) });
+    const isReady = async () => (await fetch(`${server.url}/readyz`)).ok;
+    const lines = () => server.log.map(({ msg }) => msg).filter((msg) => msg.startsWith("the journal"));
+    disk.fill(500_000);
+    await eventually("a push that is refused", async () => !(await push()).ok);
+
+    // It tries every second.
+    const until = performance.now() + 3500;
+    while (performance.now() < until) expect([(await push()).status, await isReady()]).toEqual([503, false]);
+
+    expect(lines()).toEqual(["the journal cannot be written; pushes are refused until it can"]);
+    disk.makeRoom();
+    await eventually("a server that is ready", isReady);
+    expect((await push()).status).toBe(202);
+    expect(lines().slice(1)).toEqual(["the journal can be written again"]);
+  });
+
+  test("is never filled by the write-ahead log of a journal that keeps little", async () => {
+    await using disk = await openDisk();
+    disk.fill(3_000_000);
+    await using server = await start(disk, "--retain-bytes=1MiB");
+
+    for (let count = 0; count < 400; count++) {
+      const { status } = await fetch(`${server.url}/push?userid=1`, {
+        method: "POST",
+        body: "x".repeat(20_000),
+      });
+      expect(status).toBe(202);
+    }
+
+    expect(statSync(`${disk.file}-wal`).size).toBeLessThan(700_000);
+  });
+
   test("is started again although it is full, and says so to those who push", async () => {
     await using disk = await openDisk();
     const pushed: Pushed = { taken: [], refused: [] };
@@ -179,10 +215,7 @@ describe.skipIf(mustSkip)("on a disk that is read-only the server does not start
 
     const { status, stderr } = await run([compiledFile, "--port=0", `--data=${disk.file}`]);
 
-    expect([status, stderr]).toEqual([
-      1,
-      `server-push: --data: "${disk.file}": it cannot be opened for writing (SQLITE_CANTOPEN)\n`,
-    ]);
+    expect([status, stderr]).toEqual([1, `server-push: --data: "${disk.file}": the disk is read-only\n`]);
   });
 
   test("with a file that would have to be made", async () => {

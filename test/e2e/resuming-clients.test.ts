@@ -238,7 +238,8 @@ describe.concurrent.each(clients.filter(({ toPosition }) => toPosition !== undef
 
         const { resumed, messages } = await readUntil(client, away.id);
         expect(messages).toEqual([{ id: away.id, data: "away" }]);
-        expect(resumed).toEqual([true]);
+        // On a busy machine, more than one ping in a row may be missed.
+        expect(new Set(resumed)).toEqual(new Set([true]));
       },
     );
   },

@@ -133,7 +133,10 @@ describe("the document", () => {
       const answer = await fetch(`${server.url}${path}?unknown=1`, { method });
       if (documented.length === 0) continue;
 
-      const { detail } = await toProblem(answer);
+      const problem = await toProblem(answer);
+      const example = examplesOf(responseOf(answer.status, method, path))[problem.code];
+      expect(example?.detail.replace(/"\w+"/, '"unknown"')).toBe(problem.detail);
+      const { detail } = problem;
       expect({ method, path, parameters: detail.split("expected ")[1] }).toEqual({
         method,
         path,
@@ -162,6 +165,7 @@ describe("the document", () => {
       ["idempotencyKey", 1, 255],
       ["since", 1, undefined],
       ["last_event_id", 1, undefined],
+      ["lastEventIdHeader", undefined, undefined],
       ["wait", 0, 120],
     ]);
   });
@@ -264,6 +268,28 @@ test("the calls that take an Idempotency-Key are those that push", () => {
     "POST /push",
     "POST /pushtoall",
   ]);
+});
+
+test("the calls that take a Last-Event-ID are those to receive", () => {
+  const taking = operations().filter(({ parameters = [] }) =>
+    parameters.some((parameter) => "name" in parameter && parameter.name === "Last-Event-ID"),
+  );
+
+  expect(taking.map(({ path }) => path).toSorted()).toEqual(["/poll", "/sse", "/ws"]);
+});
+
+test("the headers that say where a stream begins are in the document, for whom they are sent to", async () => {
+  const { id } = await toReceipt(await fetch(`${server.url}/push?userid=1&message=m`));
+  const names = ["Last-Event-ID", "Server-Push-Resumed"];
+
+  for (const [path, answer] of [
+    ["/ws", await exchange(server, toHandshake(`since=${id}`))],
+    ["/sse", await exchange(server, `GET /sse?since=${id} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n`)],
+    ["/poll", await exchange(server, `GET /poll?since=${id}&wait=0 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n`)],
+  ] as const) {
+    const documented = Object.keys(responseOf(answer.status, "GET", path)?.headers ?? {});
+    expect([path, documented]).toEqual([path, names.filter((name) => answer.headers.has(name))]);
+  }
 });
 
 describe.each(refusals.map((refusal) => [refusal.what, refusal] as const))(

@@ -97,6 +97,15 @@ describe.each(pushForms)("$name", ({ push: send }) => {
     }
   });
 
+  test.each(["message", "Error", "opened"])("takes the event %s, which is nobody's own", async (event) => {
+    await using server = await startServer();
+
+    await send(server, { message: "hello", event });
+
+    const { messages } = await poll(server, { query: "userid=1&since=all" });
+    expect(messages).toEqual([{ id: expect.any(String), event, data: "hello" }]);
+  });
+
   test("takes the longest event and key, in bytes of UTF-8", async () => {
     await using server = await startServer();
     const [event, key] = ["é".repeat(32), "é".repeat(64)];

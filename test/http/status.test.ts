@@ -2,9 +2,11 @@
  * What an operator sees: alive, ready, and figures that are exact.
  */
 import { expect, test } from "bun:test";
+import { rename } from "node:fs/promises";
 import { push, pushToAll, receiveUntil, untilSessions } from "../support/calls.ts";
 import { connect } from "../support/client.ts";
 import { eventually } from "../support/eventually.ts";
+import { makeFolder } from "../support/folder.ts";
 import { openRawSession } from "../support/frames.ts";
 import { readMetrics, startServer } from "../support/server.ts";
 
@@ -138,6 +140,25 @@ test("what the journal's time is over for is not counted", async () => {
       figures.get("server_push_journal_messages") === 0 && figures.get("server_push_journal_bytes") === 0
     );
   });
+});
+
+test("whether the journal takes messages is a figure, which changes with what /readyz says", async () => {
+  await using folder = await makeFolder();
+  const path = folder.file("messages.db");
+  await using server = await startServer({ data: path });
+  const untilWritable = (writable: 0 | 1, ready: number) =>
+    eventually(`/readyz with ${ready}`, async () => {
+      const { status } = await fetch(`${server.url}/readyz`);
+      return (await readMetrics(server)).get("server_push_journal_writable") === writable && status === ready;
+    });
+  await untilWritable(1, 200);
+
+  await rename(path, `${path}.moved`);
+  await fetch(`${server.url}/pushtoall?message=m`);
+
+  await untilWritable(0, 503);
+  await rename(`${path}.moved`, path);
+  await untilWritable(1, 200);
 });
 
 test("the build and the process are among the figures", async () => {

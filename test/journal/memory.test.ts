@@ -151,19 +151,19 @@ describe("the journal in memory", () => {
     expect([handedOver, journal.head]).toEqual([0, 0]);
   });
 
-  test("gives back large bodies, text and bytes, whatever slabs they came to lie in, with what is left of each retention", () => {
+  test("gives back large bodies, text and bytes, whatever slabs they came to lie in, with what is left of each retention", async () => {
     const bodies = fc.array(
       fc.record({ size: fc.integer({ min: 1, max: 1_500_000 }), text: fc.boolean(), event: fc.boolean() }),
       { minLength: 1, maxLength: 12 },
     );
-    fc.assert(
-      fc.property(bodies, fc.integer({ min: 1, max: 8_000_000 }), (wanted, bytes) => {
+    await fc.assert(
+      fc.asyncProperty(bodies, fc.integer({ min: 1, max: 8_000_000 }), async (wanted, bytes) => {
         const journal = openMemoryJournal({ retention: { ...unbounded, bytes } });
         const sent = wanted.map(({ size, text, event }, at): Draft => {
           const body = text ? "é".repeat(size / 2 + 1) : new Uint8Array(size).fill(at + 1);
           return event ? { topic, body, event: `event ${at}` } : { topic, body };
         });
-        for (const draft of sent) void journal.append([draft]);
+        for (const draft of sent) await journal.append([draft]);
 
         const { count, bytes: kept } = journal.kept;
         const found = [...(journal.since(journal.head - count, [topic]) ?? [])].flat();

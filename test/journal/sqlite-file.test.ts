@@ -1,7 +1,8 @@
 import { Database } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";
-import { cp, mkdir, readdir, rm, stat, symlink } from "node:fs/promises";
+import { cp, link, mkdir, open as openFile, readdir, rename, rm, stat, symlink } from "node:fs/promises";
 import { basename, join } from "node:path";
+import type { Journal } from "../../src/journal.ts";
 import type { Draft } from "../../src/message.ts";
 import { fileJournals, readBodies } from "../support/sqlite.ts";
 
@@ -88,7 +89,8 @@ describe("a file that cannot be used is refused in one clear sentence", () => {
         await journal.close();
         alter(path, "DELETE FROM messages WHERE offset = 3");
       },
-      message: "PATH is damaged: the newest message is 2, expected 3",
+      message:
+        "PATH is damaged: its newest message is 2, expected 3; put a backup back, or move it away: a new one is made when there is none",
     },
     {
       name: "in use by another server",
@@ -102,6 +104,15 @@ describe("a file that cannot be used is refused in one clear sentence", () => {
         await symlink(`${path}.real`, path);
       },
       message: "PATH is in use by another server-push; each needs a file of its own",
+    },
+    {
+      name: "that another server could open by another name",
+      make: async (path) => {
+        await (await open({ path })).close();
+        await link(path, `${path}.link`);
+      },
+      message:
+        "PATH has 2 names (hard links), expected one: by another name, another server could open it too",
     },
     {
       name: "locked by another program",
@@ -173,6 +184,30 @@ describe("a file that may have lost messages takes a new epoch, says why, and ke
       why: "its guard is missing, so it may be a copy that is not up to date",
     },
     {
+      name: "a power cut left half of its guard",
+      lose: async (path) => {
+        const guard = await openFile(`${path}-guard`, "r+");
+        await guard.write(new Uint8Array(4096), 0, 4096, 4096);
+        await guard.close();
+      },
+      why: "its guard is missing, so it may be a copy that is not up to date",
+    },
+    {
+      name: "it was put back from a copy together with its guard",
+      lose: async (path) => {
+        for (const name of [path, `${path}-guard`]) {
+          await rename(name, `${name}.old`);
+          await cp(`${name}.old`, name, { preserveTimestamps: true });
+        }
+      },
+      why: "it is a copy of the file that was here before, so it may not be up to date",
+    },
+    {
+      name: "it has more messages than it says",
+      lose: (path) => alter(path, "UPDATE log SET head = 2"),
+      why: "its newest message is 3, expected 2",
+    },
+    {
       name: "an earlier copy was put back",
       lose: (path) => cp(`${path}.copy`, path),
       why: "it has lost what was in it: its newest message is 2, and was 3",
@@ -205,29 +240,65 @@ describe("a file that may have lost messages takes a new epoch, says why, and ke
       const after = await open({ path });
 
       expect(after.epoch).not.toBe(first.epoch);
-      expect(log).toEqual([
-        `the journal's file may have lost messages; clients that come back are told that they may have missed some: ${why}`,
-      ]);
+      expect(log).toEqual([`${lost}: ${why}`]);
       expect(readBodies(after, 0).length).toBe(after.head);
       const { epoch } = after;
       await after.close();
       expect((await open({ path })).epoch).toBe(epoch);
     });
 
-  test("but a file that was only closed, or never had a message, does not", async () => {
+  test("its guard is missing, and it has no message yet", async () => {
     const path = newPath();
-    const { epoch } = await (async () => {
-      const first = await open({ path });
-      await first.close();
-      return first;
-    })();
-
+    const { epoch } = await openAndClose(path);
     await rm(`${path}-guard`);
 
-    expect((await open({ path })).epoch).toBe(epoch);
+    expect((await open({ path })).epoch).not.toBe(epoch);
+    expect(log).toEqual([`${lost}: its guard is missing, so it may be a copy that is not up to date`]);
+  });
+
+  test("its write-ahead log is gone, where all was", async () => {
+    const [path, copy] = [newPath(), newPath()];
+    const running = await open({ path });
+    await running.append(texts("a", "b"));
+    await cp(path, copy);
+    await cp(`${path}-guard`, `${copy}-guard`);
+
+    await open({ path: copy });
+
+    expect(log).toEqual([`${lost}: it has lost what was in it: its newest message is 0, and was 2`]);
+  });
+
+  test("it was copied without its write-ahead log, where all was, and without its guard", async () => {
+    const [path, copy] = [newPath(), newPath()];
+    const running = await open({ path });
+    await running.append(texts("a", "b"));
+    await cp(path, copy);
+
+    await open({ path: copy });
+
+    expect(log).toEqual([`${lost}: it is empty, and was not new: its write-ahead log is missing`]);
+  });
+
+  test("but a file that was only closed does not, nor one that was moved with all that belongs to it", async () => {
+    const [path, moved] = [newPath(), newPath()];
+    const { epoch } = await openAndClose(path);
+    await openAndClose(path);
+    await rename(path, moved);
+    await rename(`${path}-guard`, `${moved}-guard`);
+
+    expect((await open({ path: moved })).epoch).toBe(epoch);
     expect(log).toEqual([]);
   });
 });
+
+const lost =
+  "the journal's file may have lost messages; clients that come back are told that they may have missed some";
+
+async function openAndClose(path: string): Promise<Journal> {
+  const journal = await open({ path });
+  await journal.close();
+  return journal;
+}
 
 /** Runs SQL on the file, as another program would. */
 function alter(path: string, sql: string): void {

@@ -1,7 +1,7 @@
 import { Database } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";
 import { rename } from "node:fs/promises";
-import { queueBytes, rowBytes } from "../../src/journal/sqlite.ts";
+import { queueBytes, rowBytes } from "../../src/journal/sqlite-group.ts";
 import type { Draft, Message } from "../../src/message.ts";
 import { Clock } from "../contracts/clock.ts";
 import { journalContract } from "../contracts/journal.ts";
@@ -130,6 +130,26 @@ describe("the journal in a SQLite file, after a restart", () => {
     expect([...after.remembered(60_000)][0]).not.toHaveProperty("sessions");
   });
 
+  test("counts a batch with an idempotency key as one for each hundred of its messages", async () => {
+    const path = newPath();
+    const before = await open({ path, maxOnce: 5 });
+    const batch = texts(...Array.from({ length: 201 }, (_, at) => `${at}`));
+    for (const key of ["a", "b"]) await before.append(batch, { key, fingerprint: "f" });
+    const sessions = batch.map((_, at) => at);
+    await before.settle("b", sessions);
+    for (const key of ["c", "d"]) await before.append(texts(key), { key, fingerprint: "f" });
+    await before.close();
+
+    const after = await open({ path, maxOnce: 5 });
+
+    expect([...after.remembered(60_000)].map(({ key, count }) => [key, count])).toEqual([
+      ["b", 201],
+      ["c", 1],
+      ["d", 1],
+    ]);
+    expect([...after.remembered(60_000)][0]?.sessions).toEqual(sessions);
+  });
+
   test("has forgotten idempotency keys over the limit, the oldest first, also in the file", async () => {
     const path = newPath();
     const before = await open({ path, maxOnce: 3 });
@@ -177,6 +197,17 @@ describe("the journal in a SQLite file", () => {
     ]);
 
     expect(journal.kept).toEqual({ count: 2, bytes: 2 * rowBytes + (2 + 2) + (1 + 10 + 5 + 1) });
+  });
+
+  test("goes over what has expired without reading it, and gives the turn back meanwhile", async () => {
+    const journal = await open();
+    const drafts = Array.from({ length: 40_000 }, () => ({ topic: "a", body: "x", ttl: 0 }));
+    await journal.append([...drafts, { topic: "a", body: "kept" }]);
+
+    const pages = [...(journal.since(0, ["a"]) ?? [])];
+
+    expect(pages.flat().map(({ body }) => body)).toEqual(["kept"]);
+    expect(pages.length).toBeWithin(2, 10);
   });
 
   test("cleans up the rows that retention has passed, a part at a time, without holding up an append", async () => {

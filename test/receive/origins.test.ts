@@ -1,5 +1,5 @@
 /**
- * Which pages may read a stream or a poll: what is said to a browser with CORS.
+ * Which pages may read a stream, a poll, or why there is none: what is said to a browser with CORS.
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { connect } from "../support/client.ts";
@@ -18,9 +18,14 @@ afterAll(async () => {
   await shared[Symbol.asyncDispose]();
 });
 
-function toRequest(host: string, origin: string, path: string): string {
-  return `GET ${path} HTTP/1.1\r\nHost: ${host}\r\nOrigin: ${origin}\r\n\r\n`;
+function toRequest(host: string, origin: string, path: string, method = "GET"): string {
+  return `${method} ${path} HTTP/1.1\r\nHost: ${host}\r\nOrigin: ${origin}\r\nContent-Length: 0\r\n\r\n`;
 }
+
+/** A page of the same host, on another port. */
+const ownHost = "push.example.com:8888";
+const own = "https://push.example.com";
+const foreign = "https://evil.example.com";
 
 describe("a page of another origin", () => {
   describe.each(["/sse", "/poll?wait=0"])("that asks for %s", (path) => {
@@ -37,6 +42,9 @@ describe("a page of another origin", () => {
       expect(status).toBe(200);
       expect(headers.get("access-control-allow-origin")).toBe(origin);
       expect(headers.get("vary")).toBe("Origin");
+      expect(headers.get("access-control-expose-headers")).toBe(
+        "Last-Event-ID, Server-Push-Resumed, Retry-After",
+      );
     });
 
     test.each([
@@ -49,6 +57,10 @@ describe("a page of another origin", () => {
       ["loopback, to another host", "push.example.com", "http://localhost:5173"],
       ["a file, to another host", "push.example.com", "null"],
       ["what is no origin", "push.example.com", "push.example.com"],
+      ["an extension by the name of loopback", "127.0.0.1:8888", "chrome-extension://localhost"],
+      ["a script by the name of loopback", "localhost:8888", "javascript://127.0.0.1"],
+      ["a scheme by the name of the host", "push.example.com", "custom://push.example.com"],
+      ["a scheme that begins like http", "push.example.com", "httpx://push.example.com"],
     ])("from %s may not", async (_, host, origin) => {
       const { headers } = await exchange(shared, toRequest(host, origin, path));
 
@@ -60,6 +72,54 @@ describe("a page of another origin", () => {
 
       expect(headers.has("access-control-allow-origin")).toBe(false);
     });
+  });
+
+  test.each([
+    [426, "GET", "/ws?userid=1"],
+    [426, "GET", "/ws/?userid=1"],
+    ...["/ws", "/sse", "/poll"].flatMap((path) => [
+      [400, "GET", `${path}?user=1`] as const,
+      [405, "POST", path] as const,
+    ]),
+  ])("may read its refusal, with %d to %s %s, if it may read the answer", async (expected, method, path) => {
+    const { status, headers } = await exchange(shared, toRequest(ownHost, own, path, method));
+    const toForeign = await exchange(shared, toRequest(ownHost, foreign, path, method));
+
+    expect([status, toForeign.status]).toEqual([expected, expected]);
+    expect(headers.get("access-control-allow-origin")).toBe(own);
+    expect(headers.get("access-control-expose-headers")).toContain("Retry-After");
+    expect(toForeign.headers.has("access-control-allow-origin")).toBe(false);
+  });
+
+  test.each(["/ws", "/sse", "/poll"])("may read that there is no room for it at %s", async (path) => {
+    await using server = await startServer({ "max-sessions": "1" });
+    await using only = await connect(server);
+
+    const { status, headers } = await exchange(server, toRequest(ownHost, own, path));
+
+    expect([status, headers.get("retry-after")]).toEqual([503, "5"]);
+    expect(headers.get("access-control-allow-origin")).toBe(own);
+    expect(only.waiting).toEqual([]);
+  });
+
+  test.each(["/push?user=1", "/pushtoall?message=m", "/batch", "/nothing", "/metrics"])(
+    "may not read what %s answers, which is not for pages",
+    async (path) => {
+      for (const method of ["GET", "OPTIONS"]) {
+        const { headers } = await exchange(shared, toRequest(ownHost, own, path, method));
+
+        expect(headers.has("access-control-allow-origin")).toBe(false);
+      }
+    },
+  );
+
+  test.each(["/ws", "/sse", "/poll"])("may give a Last-Event-ID to %s, if it may read it", async (path) => {
+    const { status, headers } = await exchange(shared, toRequest(ownHost, own, path, "OPTIONS"));
+    const toForeign = await exchange(shared, toRequest(ownHost, foreign, path, "OPTIONS"));
+
+    expect([status, headers.get("access-control-allow-origin")]).toEqual([204, own]);
+    expect(headers.get("access-control-allow-headers")).toBe("Last-Event-ID");
+    expect([...toForeign.headers.keys()].filter((name) => name.startsWith("access-control"))).toEqual([]);
   });
 
   test("is told when to come back, too, when there is no room", async () => {

@@ -3,14 +3,16 @@
  */
 import { describe, expect, test } from "bun:test";
 import { pushBacklog, toText } from "../support/backlog.ts";
-import { push, pushToAll, receiveUntil, untilSessions } from "../support/calls.ts";
+import { push, pushToAll, receiveUntil, untilLogged, untilSessions } from "../support/calls.ts";
 import { connect } from "../support/client.ts";
 import { openEventStream, readToEnd } from "../support/event-stream.ts";
 import { eventually } from "../support/eventually.ts";
 import { opcodes, openRawSession, toFrame } from "../support/frames.ts";
-import { readMemory, readMetrics, startServer, type TestServer } from "../support/server.ts";
+import { type LogLine, readMemory, readMetrics, startServer, type TestServer } from "../support/server.ts";
 
 const settings = { "max-queued": "64KiB", "retain-count": "1" };
+
+const isSlow = ({ msg }: LogLine) => msg === "a session reads too slowly and is dropped";
 
 /** Numbered messages of 32 KiB: a hundred are far more than the system's own buffers take. */
 const toMessage = (index: number) => `${index}`.padEnd(32_768);
@@ -22,7 +24,7 @@ async function pushMany(server: TestServer, count: number): Promise<void> {
 describe("a session that never reads", () => {
   test("is dropped when --max-queued waits for it", async () => {
     await using server = await startServer(settings);
-    await using slow = await openRawSession(server, "userid=1");
+    await using slow = await openRawSession(server, "userid=1&compid=inbox");
     slow.raw.stopReading();
 
     await pushMany(server, 1000);
@@ -30,9 +32,14 @@ describe("a session that never reads", () => {
     await untilSessions(server, 0);
     const figures = await readMetrics(server);
     expect(figures.get('server_push_sessions_closed_total{reason="slow"}')).toBe(1);
-    expect(server.log.find(({ msg }) => msg === "a session reads too slowly and is dropped")?.level).toBe(
-      "warn",
-    );
+    expect(await untilLogged(server, isSlow)).toMatchObject({
+      level: "warn",
+      id: expect.stringMatching(/^[\w-]{22}$/),
+      userid: "1",
+      compid: "inbox",
+      transport: "websocket",
+      maxQueued: 65_536,
+    });
   });
 
   test("is not counted by the push that it is dropped by, while one that reads is", async () => {
@@ -135,7 +142,7 @@ describe("a stream of events that is not read", () => {
 
   test("is ended when --max-queued waits for it, and is counted and logged as slow", async () => {
     await using server = await startServer(roomy);
-    await using slow = await openEventStream(server, { query: "userid=1" });
+    await using slow = await openEventStream(server, { query: "userid=1&compid=inbox" });
     slow.raw.stopReading();
 
     await pushBacklog(server, flood);
@@ -143,8 +150,14 @@ describe("a stream of events that is not read", () => {
     await untilSessions(server, 0);
     const figures = await readMetrics(server);
     expect(figures.get('server_push_sessions_closed_total{reason="slow"}')).toBe(1);
-    const line = server.log.find(({ msg }) => msg === "a session reads too slowly and is dropped");
-    expect(line).toMatchObject({ level: "warn", maxQueued: 65_536 });
+    expect(await untilLogged(server, isSlow)).toMatchObject({
+      level: "warn",
+      id: expect.stringMatching(/^[\w-]{22}$/),
+      userid: "1",
+      compid: "inbox",
+      transport: "sse",
+      maxQueued: 65_536,
+    });
   });
 
   test("is not counted by the push that it is ended by, while one that is read is", async () => {

@@ -60,10 +60,11 @@ export async function receiveUntil(client: TestClient, last: string): Promise<(s
 }
 
 /** Waits until so many sessions are open. */
-export async function untilSessions(server: Target, count: number): Promise<void> {
+export async function untilSessions(server: Target, count: number, timeoutMs?: number): Promise<void> {
   await eventually(
     `${count} open sessions`,
     async () => (await readMetrics(server)).get("server_push_sessions") === count,
+    timeoutMs,
   );
 }
 

@@ -168,6 +168,19 @@ const options: readonly Short[] = [
     ['"push.welcome"', "push."],
   ],
   ["such an event to all", "POST /pushtoall?event=push.", "invalid_parameter", ['"push."'], { body: "b" }],
+  [
+    "an event of every EventSource",
+    "GET /push?userid=1&event=error&message=m",
+    "invalid_parameter",
+    ['"error"', "EventSource"],
+  ],
+  [
+    "such an event for a body",
+    "POST /pushtoall?event=open",
+    "invalid_parameter",
+    ['"open"', "EventSource"],
+    { body: "b" },
+  ],
   ["an empty ttl", "GET /push?userid=1&message=m&ttl=", "empty_parameter", ["ttl"]],
   ["a repeated ttl", "GET /pushtoall?message=m&ttl=1&ttl=2", "repeated_parameter", ["ttl", "once"]],
   ["a ttl below 0", "GET /push?userid=1&message=m&ttl=-1", "invalid_parameter", ['"-1"', "0 to 31536000"]],
@@ -272,6 +285,13 @@ const batches: readonly Short[] = [
     "empty_parameter",
     ["item 1", "userid"],
     batchWith({ userid: "", message: "m" }),
+  ],
+  [
+    "a batch with an event of every EventSource",
+    "POST /batch",
+    "invalid_parameter",
+    ["item 1", '"error"', "EventSource"],
+    batchWith({ all: true, message: "m", event: "error" }),
   ],
   [
     "a batch with a ttl that is none",

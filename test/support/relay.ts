@@ -11,6 +11,8 @@ export interface Relay extends AsyncDisposable {
   readonly url: string;
   /** All that the server has sent through it. */
   readonly passed: string;
+  /** How many connections it has ended at their begin. */
+  readonly refused: number;
   /** Ends every connection, and each new one, until it is mended. */
   cut(): void;
   mend(): void;
@@ -20,6 +22,7 @@ export interface Relay extends AsyncDisposable {
 
 export async function openRelay(server: { readonly port: number }): Promise<Relay> {
   let passed = "";
+  let refused = 0;
   let isCut = false;
   const open = new Set<Socket>();
   const pass = (from: Socket, to: Socket, note: (chunk: string) => void) => {
@@ -36,6 +39,7 @@ export async function openRelay(server: { readonly port: number }): Promise<Rela
   };
   const listener = createServer((client) => {
     if (isCut) {
+      refused++;
       client.destroy();
       return;
     }
@@ -55,6 +59,9 @@ export async function openRelay(server: { readonly port: number }): Promise<Rela
     url: `http://127.0.0.1:${address.port}`,
     get passed() {
       return passed;
+    },
+    get refused() {
+      return refused;
     },
     cut() {
       isCut = true;

@@ -1,5 +1,5 @@
 /**
- * What the tests need of the system beyond Bun: other people's clients.
+ * What the tests need of the system beyond Bun: other people's clients, and what makes a disk fail.
  */
 import { existsSync } from "node:fs";
 
@@ -15,6 +15,7 @@ export const python = "/usr/bin/python3";
 export const tools = {
   curl: { debian: "curl", isThere: () => Bun.which("curl") !== null },
   chromium: { debian: "chromium", isThere: () => Bun.which("chromium") !== null },
+  strace: { debian: "strace", isThere: () => Bun.which("strace") !== null },
   php: { debian: "php-cli", isThere: () => Bun.which("php") !== null },
   websockets: {
     debian: "python3-websockets",

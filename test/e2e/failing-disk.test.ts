@@ -1,0 +1,90 @@
+/**
+ * A disk that fails once, at the worst moment, and a folder that this user may not write to.
+ */
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { chmodSync, chownSync, copyFileSync } from "node:fs";
+import { dirname } from "node:path";
+import { toReceipt } from "../support/calls.ts";
+import { makeFolder } from "../support/folder.ts";
+import { poll, textsOf } from "../support/poll.ts";
+import { compiledFile, run, type ServerProcess, startProcess } from "../support/process.ts";
+import { injectFault } from "../support/strace.ts";
+import { mustSkip } from "../support/system.ts";
+
+setDefaultTimeout(60_000);
+
+async function start(file: string): Promise<ServerProcess> {
+  return await startProcess([compiledFile, "--port=0", "--log-format=json", `--data=${file}`]);
+}
+
+function push({ url }: ServerProcess, message: string): Promise<Response> {
+  return fetch(`${url}/push?userid=1&message=${message}`);
+}
+
+async function kill(server: ServerProcess): Promise<void> {
+  server.signal("SIGKILL");
+  await server.exited;
+}
+
+async function readAll(server: ServerProcess) {
+  return textsOf(await poll(server, { query: "userid=1&wait=0&since=all" }));
+}
+
+describe.skipIf(mustSkip("strace"))("a disk that fails once", () => {
+  test("when the guard is written, after the commit: the push was taken, and so are the next ones", async () => {
+    await using folder = await makeFolder();
+    const file = folder.file("journal.db");
+    await using before = await start(file);
+    const { id: first } = await toReceipt(await push(before, "before"));
+    await using _ = await injectFault(before.pid, {
+      calls: "pwrite64",
+      error: "ENOSPC",
+      path: `${file}-guard`,
+    });
+
+    const answers = [await push(before, "a"), await push(before, "b")];
+
+    expect(answers.map(({ status }) => status)).toEqual([202, 202]);
+    await kill(before);
+    await using after = await start(file);
+    expect(await readAll(after)).toEqual(["before", "a", "b"]);
+    const { resumed, messages } = await poll(after, { query: `userid=1&wait=0&since=${first}` });
+    expect([resumed, messages.length]).toEqual([true, 2]);
+  });
+
+  test("when the commit is synced: the push is refused, and does not come back after SIGKILL", async () => {
+    await using folder = await makeFolder();
+    const file = folder.file("journal.db");
+    await using before = await start(file);
+    await push(before, "before");
+    await using _ = await injectFault(before.pid, { calls: "fsync,fdatasync", error: "EIO" });
+
+    const { status } = await push(before, "refused");
+
+    await kill(before);
+    await using after = await start(file);
+    expect([status, await readAll(after)]).toEqual([503, ["before"]]);
+  });
+});
+
+test("a file in a folder that this user may not write to is refused in a sentence that names the folder", async () => {
+  await using folder = await makeFolder();
+  const [file, binary] = [folder.file("journal.db"), folder.file("server-push")];
+  await using before = await start(file);
+  await before.drain();
+  copyFileSync(compiledFile, binary);
+  // Root may write anywhere.
+  const nobody = 65534;
+  const isRoot = process.getuid?.() === 0;
+  if (isRoot) for (const name of [file, `${file}-guard`]) chownSync(name, nobody, nobody);
+  chmodSync(folder.path, 0o555);
+  const asNobody = ["setpriv", `--reuid=${nobody}`, `--regid=${nobody}`, "--clear-groups"];
+
+  const { status, stderr } = await run([...(isRoot ? asNobody : []), binary, "--port=0", `--data=${file}`]);
+
+  chmodSync(folder.path, 0o755);
+  expect([status, stderr]).toEqual([
+    1,
+    `server-push: --data: "${file}": its folder "${dirname(file)}" must be writable for this user\n`,
+  ]);
+});
