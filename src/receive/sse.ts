@@ -43,25 +43,27 @@ type Controller = ReadableStreamDefaultController<Uint8Array>;
 const retryMs = { least: 1000, most: 4000 };
 /** A stream that has not taken a byte for so many pings is dead. */
 const silentPings = 2;
-/** How soon Bun ends a stream that it is told to end, in seconds; in fact within four. */
-const soon = 1;
+/** In bytes. For each stream Bun reserves so much that every one would cost a page of memory more if it were over a few hundred. */
+const highWaterMark = 1;
+const queuingStrategy = new ByteLengthQueuingStrategy({ highWaterMark });
 
+/**
+ * A session, and its stream's source in one, which saves memory. For that it keeps no request either: with a browser's headers that
+ * would be a third of all.
+ */
 class EventStream implements Follower {
   readonly id: string;
   readonly userid?: string;
   readonly compid?: string;
   readonly #streams: Streams;
-  /** Ends the connection, whatever still waits to be read. */
-  readonly #cut: () => void;
   #controller: Controller | undefined = undefined;
   #isLive = false;
 
-  constructor(id: string, { userid, compid }: Address, streams: Streams, cut: () => void) {
+  constructor(id: string, { userid, compid }: Address, streams: Streams) {
     this.id = id;
     if (userid !== undefined) this.userid = userid;
     if (compid !== undefined) this.compid = compid;
     this.#streams = streams;
-    this.#cut = cut;
   }
 
   get transport() {
@@ -69,26 +71,29 @@ class EventStream implements Follower {
   }
 
   open(first: Uint8Array): ReadableStream<Uint8Array> {
-    return new ReadableStream<Uint8Array>(
-      {
-        start: (controller) => {
-          this.#controller = controller;
-          controller.enqueue(first);
-        },
-        // Called when less waits than may, and so after everything that is read.
-        pull: () => {
-          if (!this.#isLive) this.#streams.hub.replays.goOn(this);
-        },
-        cancel: () => this.#end("closed"),
-      },
-      new ByteLengthQueuingStrategy({ highWaterMark: this.#streams.replayedAtOnce }),
-    );
+    const stream = new ReadableStream<Uint8Array>(this, queuingStrategy);
+    this.#controller?.enqueue(first);
+    return stream;
+  }
+
+  start(controller: Controller): void {
+    this.#controller = controller;
+  }
+
+  /** Called when nothing waits any more. */
+  pull(): void {
+    if (!this.#isLive) this.#streams.hub.replays.goOn(this);
+  }
+
+  /** Called when the client has gone. */
+  cancel(): void {
+    this.#end("closed");
   }
 
   replay(messages: readonly Message[]): number {
     let sent = 0;
     const frames: Uint8Array[] = [];
-    for (let room = this.#room; room > 0 && sent < messages.length; sent++) {
+    for (let room = this.#streams.replayedAtOnce - this.#queued; room > 0 && sent < messages.length; sent++) {
       const message = messages[sent];
       if (message === undefined) break;
       const frame = this.#streams.encode(message);
@@ -104,12 +109,11 @@ class EventStream implements Follower {
     for (const topic of topicsOf(this)) this.#streams.subscribers.add(topic, this);
   }
 
-  /** Whether it was sent; a session that reads too slowly is ended instead. */
+  /** Whether it was sent; a session that reads too slowly is ended instead, after what already waits for it. */
   send(frame: Uint8Array): boolean {
-    if (this.#streams.replayedAtOnce - this.#room > this.#streams.maxQueued) {
+    if (this.#queued > this.#streams.maxQueued) {
       this.#streams.onSlow(this);
-      this.#end("slow");
-      this.#cut();
+      this.#close("slow");
       return false;
     }
     this.#controller?.enqueue(frame);
@@ -117,9 +121,7 @@ class EventStream implements Follower {
   }
 
   close(): void {
-    const controller = this.#controller;
-    this.#end("closed");
-    controller?.close();
+    this.#close("closed");
   }
 
   /** A dead one is found by Bun, which ends a stream that takes nothing for long enough. */
@@ -128,9 +130,15 @@ class EventStream implements Follower {
     this.send(encoder.encode(this.#isLive ? `id: ${position}\n\n` : ":\n\n"));
   }
 
-  /** What may be queued before no more of a replay is sent; less than nothing when live messages took more. */
-  get #room(): number {
-    return this.#controller?.desiredSize ?? this.#streams.replayedAtOnce;
+  /** What waits to be read, in bytes. */
+  get #queued(): number {
+    return highWaterMark - (this.#controller?.desiredSize ?? highWaterMark);
+  }
+
+  #close(how: "closed" | "slow"): void {
+    const controller = this.#controller;
+    this.#end(how);
+    controller?.close();
   }
 
   #end(how: "closed" | "slow"): void {
@@ -180,9 +188,7 @@ export function openEventStreams({ hub, logger, createSessionId, maxQueued, ping
       }
       const { offset, ...resumed } = hub.locate(since, query);
       const id = hub.toId(offset);
-      const session = new EventStream(createSessionId(), query, streams, () =>
-        server?.timeout(request, soon),
-      );
+      const session = new EventStream(createSessionId(), query, streams);
       server?.timeout(request, silentSeconds);
       const welcome = JSON.stringify({ session: session.id, id, ...resumed, idle: ping / 1000 });
       const body = session.open(

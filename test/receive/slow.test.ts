@@ -2,10 +2,11 @@
  * A session that reads slowly, or not at all, is nobody else's problem.
  */
 import { describe, expect, test } from "bun:test";
+import { readFile } from "node:fs/promises";
 import { pushBacklog, toText } from "../support/backlog.ts";
 import { push, pushToAll, receiveUntil, untilLogged, untilSessions } from "../support/calls.ts";
 import { connect } from "../support/client.ts";
-import { openEventStream, readToEnd } from "../support/event-stream.ts";
+import { type Block, openEventStream } from "../support/event-stream.ts";
 import { eventually } from "../support/eventually.ts";
 import { opcodes, openRawSession, toFrame } from "../support/frames.ts";
 import { type LogLine, readMemory, readMetrics, startServer, type TestServer } from "../support/server.ts";
@@ -134,6 +135,12 @@ test("a session that is told what is wrong with its frames, and reads none of it
   expect((await readMetrics(server)).get("server_push_sessions_opened_total")).toBe(1);
 });
 
+/** Whether the system has this connection open at its first end, as Linux shows it: ports in hexadecimal, 01 for established. */
+async function isEstablished(port: number, otherPort: number): Promise<boolean> {
+  const [from, to] = [port, otherPort].map((each) => each.toString(16).toUpperCase().padStart(4, "0"));
+  return new RegExp(`:${from} \\w+:${to} 01 `).test(await readFile("/proc/net/tcp", "utf8"));
+}
+
 /** Messages that are together more than all the system's buffers of a connection take. */
 const flood = { userid: "1", count: 500, size: 60_000 };
 
@@ -175,7 +182,7 @@ describe("a stream of events that is not read", () => {
     for (const [index] of counts.entries()) expect((await fast.event()).data).toBe(toMessage(index));
   });
 
-  test("has its connection ended, so that its client comes back, and then has everything", async () => {
+  test("ends in good order after what already waits, so that its client comes back, and then has everything", async () => {
     await using server = await startServer(roomy);
     await using slow = await openEventStream(server, { query: "userid=1" });
     slow.raw.stopReading();
@@ -183,8 +190,8 @@ describe("a stream of events that is not read", () => {
     await untilSessions(server, 0);
 
     slow.raw.readOn();
-    const had = (await readToEnd(slow)).slice(1).map(({ id, data }) => ({ id, data }));
-    await slow.raw.ended;
+    const had: Block[] = [];
+    for (let block = await slow.block(); block !== undefined; block = await slow.block()) had.push(block);
     await using again = await openEventStream(server, {
       query: "userid=1",
       headers: { "Last-Event-ID": had.at(-1)?.id ?? "" },
@@ -192,11 +199,27 @@ describe("a stream of events that is not read", () => {
     await again.block();
 
     expect(again.head.headers.get("server-push-resumed")).toBe("true");
-    expect(had.length).toBeLessThan(flood.count);
-    const texts = had.map(({ data }) => data);
+    const texts = had.slice(1).map(({ data }) => data);
+    expect(texts.length).toBeLessThan(flood.count);
     while (texts.length < flood.count) texts.push((await again.event()).data);
     expect(texts).toEqual(Array.from({ length: flood.count }, (_, index) => toText(index, flood.size)));
   });
+
+  test("loses its connection too when it never reads on", async () => {
+    await using server = await startServer({ ...roomy, ping: "100ms" });
+    await using slow = await openEventStream(server, { query: "userid=1" });
+    slow.raw.stopReading();
+    expect(await isEstablished(server.port, slow.raw.port)).toBe(true);
+
+    await pushBacklog(server, flood);
+
+    await untilSessions(server, 0);
+    await eventually(
+      "the end of its connection",
+      async () => !(await isEstablished(server.port, slow.raw.port)),
+      15_000,
+    );
+  }, 20_000);
 
   test("does not make the server's memory grow with what it leaves unread", async () => {
     await using server = await startServer({ ...settings, "max-queued": "1MiB" });

@@ -56,6 +56,11 @@ export class RawConnection implements AsyncDisposable {
     return this.#isOver;
   }
 
+  /** Of this side. */
+  get port(): number {
+    return this.#socket.localPort ?? 0;
+  }
+
   /** Writes bytes, or text of which each character is one byte. Resolves when there is room for more. */
   async write(data: string | Uint8Array): Promise<void> {
     const bytes = typeof data === "string" ? Buffer.from(data, "latin1") : data;
