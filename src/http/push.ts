@@ -21,12 +21,17 @@ export interface PushRoutesParts {
   readonly maxMessage: number;
 }
 
-const addressed = ["userid", "compid"] as const;
-const inQuery = ["message"] as const;
-/** What every form of a push may have besides. */
+/** What every form of a push may have. */
 const options = ["event", "key", "ttl"] as const;
+const addressed = ["userid", "compid", ...options] as const;
 
 type Options = { readonly [name in (typeof options)[number]]?: string };
+
+// Made once: a list for each push would be a twentieth of what the push costs.
+const parameters = {
+  push: { query: [...addressed, "message"], body: addressed },
+  pushToAll: { query: [...options, "message"], body: options },
+} as const;
 
 export function pushRoutes({ hub, metrics, maxMessage }: PushRoutesParts) {
   return new Elysia()
@@ -35,7 +40,7 @@ export function pushRoutes({ hub, metrics, maxMessage }: PushRoutesParts) {
       ({ request }) => {
         const began = performance.now();
         refuseHead(request);
-        const query = readQuery(request.url, [...addressed, ...inQuery, ...options]);
+        const query = readQuery(request.url, parameters.push.query);
         return publish(request, toPushTopic(query), requireMessage(query.message), query, began);
       },
       { detail: describePush({ form: "query", toAll: false }) },
@@ -44,7 +49,7 @@ export function pushRoutes({ hub, metrics, maxMessage }: PushRoutesParts) {
       "/push",
       async ({ request }) => {
         const began = performance.now();
-        const query = readQuery(request.url, [...addressed, ...options]);
+        const query = readQuery(request.url, parameters.push.body);
         const topic = toPushTopic(query);
         return publish(request, topic, await readMessage(request, maxMessage), query, began);
       },
@@ -55,7 +60,7 @@ export function pushRoutes({ hub, metrics, maxMessage }: PushRoutesParts) {
       ({ request }) => {
         const began = performance.now();
         refuseHead(request);
-        const query = readQuery(request.url, [...inQuery, ...options]);
+        const query = readQuery(request.url, parameters.pushToAll.query);
         return publish(request, topicOfAll, requireMessage(query.message), query, began);
       },
       { detail: describePush({ form: "query", toAll: true }) },
@@ -64,7 +69,7 @@ export function pushRoutes({ hub, metrics, maxMessage }: PushRoutesParts) {
       "/pushtoall",
       async ({ request }) => {
         const began = performance.now();
-        const query = readQuery(request.url, options);
+        const query = readQuery(request.url, parameters.pushToAll.body);
         return publish(request, topicOfAll, await readMessage(request, maxMessage), query, began);
       },
       { parse: "none", detail: describePush({ form: "body", toAll: true }) },

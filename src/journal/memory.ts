@@ -107,8 +107,11 @@ class MemoryJournal implements Journal {
     if (this.#closed) throw new PushError("unavailable", "the journal is closed");
     let bytes = 0;
     for (const draft of drafts) bytes += toWireSize(draft);
-    if (this.#slices.take(bytes)) return drafts.map((draft) => this.#take(draft));
     const offsets: Offset[] = [];
+    if (this.#slices.take(bytes)) {
+      for (const draft of drafts) offsets.push(this.#take(draft));
+      return offsets;
+    }
     return new Promise((resolve) => {
       this.#slices.add({
         count: drafts.length,
