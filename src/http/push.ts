@@ -23,14 +23,16 @@ export interface PushRoutesParts {
 
 /** What every form of a push may have. */
 const options = ["event", "key", "ttl"] as const;
-const addressed = ["userid", "compid", ...options] as const;
 
 type Options = { readonly [name in (typeof options)[number]]?: string };
 
 // Made once: a list for each push would be a twentieth of what the push costs.
 const parameters = {
-  push: { query: [...addressed, "message"], body: addressed },
-  pushToAll: { query: [...options, "message"], body: options },
+  push: {
+    query: ["userid", "compid", "message", ...options],
+    body: ["userid", "compid", ...options],
+  },
+  pushToAll: { query: ["message", ...options], body: options },
 } as const;
 
 export function pushRoutes({ hub, metrics, maxMessage }: PushRoutesParts) {
