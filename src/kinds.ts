@@ -8,8 +8,25 @@ export interface Kind<Value> {
   readonly placeholder?: string;
   /** That a file has it in quotes: any text would do, so a number or a switch is a mistake and not its name. */
   readonly isText?: true;
+  /** That a value is shown nowhere, whatever is wrong with it. */
+  readonly isSecret?: true;
+  /** What it is where there is no value and no default. */
+  readonly absent?: Value;
   /** `undefined` for what is not a value of this kind. */
   parse(text: string): Value | undefined;
+}
+
+/** What an API key is, as it ends a sentence that begins with "each". */
+export const apiKeyRule = "of 16 to 256 characters of printable ASCII without spaces and commas";
+
+export function isApiKey(text: string): boolean {
+  return /^[!-+\--~]{16,256}$/.test(text);
+}
+
+/** As browsers write it: without a path, in lower case, without the scheme's own port. A `*` stands for one or more labels. */
+function isOrigin(text: string): boolean {
+  const plain = text.replace(/^(https?:\/\/)\*\./, "$1");
+  return /^https?:\/\/[^*]+$/.test(plain) && URL.parse(plain)?.origin === plain;
 }
 
 export const kinds = {
@@ -66,8 +83,30 @@ export const kinds = {
     expected: "a path",
     placeholder: "FILE",
     isText: true,
+    absent: "",
     parse: (text) => (text === "" || text.includes("\0") ? undefined : text),
   } satisfies Kind<string>,
+  keys: {
+    expected: `one key or several with commas between, each ${apiKeyRule}`,
+    placeholder: "KEYS",
+    isText: true,
+    isSecret: true,
+    absent: [],
+    parse: (text) => {
+      const keys = text.split(",");
+      return keys.every(isApiKey) ? keys : undefined;
+    },
+  } satisfies Kind<readonly string[]>,
+  origins: {
+    expected: "origins with commas between (such as https://app.example.com or https://*.example.com)",
+    placeholder: "ORIGINS",
+    isText: true,
+    absent: [],
+    parse: (text) => {
+      const origins = text.split(",");
+      return origins.every(isOrigin) ? origins : undefined;
+    },
+  } satisfies Kind<readonly string[]>,
   level: choice("error", "warn", "info", "debug"),
   format: choice("auto", "json", "text"),
   switch: {

@@ -3,6 +3,7 @@
  *
  *   await using server = await openServer({ settings, logger, build });
  */
+import { Access } from "./auth/access.ts";
 import { createApp } from "./http/app.ts";
 import { Hub } from "./hub.ts";
 import { rememberedMs } from "./idempotency.ts";
@@ -16,10 +17,12 @@ import { openEventStreams } from "./receive/sse.ts";
 import { toReplayedAtOnce } from "./receive/start.ts";
 import { openWebSockets } from "./receive/websocket.ts";
 import { createSessionIds, Sessions, startProbing } from "./session.ts";
-import type { Settings } from "./settings.ts";
+import { isLoopback, type Settings } from "./settings.ts";
 
 export interface ServerParts {
   readonly settings: Settings;
+  /** The API keys: those in the settings, and those of the file. Without any, it is open. */
+  readonly keys: readonly string[];
   readonly logger: Logger;
   readonly build: { readonly version: string; readonly commit: string };
 }
@@ -30,6 +33,8 @@ export interface Server extends AsyncDisposable {
   readonly port: number;
   /** How many messages the journal had when it was opened. */
   readonly found: number;
+  /** From now on these API keys are valid, and no others. */
+  replaceKeys(keys: readonly string[]): void;
   /**
    * Stops in good order, within the time of `--drain`: not ready, no new sessions and pushes, requests in flight are answered,
    * sessions are closed with 1012 in batches. Then it is as closed as after `close`.
@@ -50,7 +55,14 @@ export async function openServer(parts: ServerParts): Promise<Server> {
   }
 }
 
-function listen({ settings, logger, build }: ServerParts, journal: Journal): Server {
+function listen({ settings, keys, logger, build }: ServerParts, journal: Journal): Server {
+  const access = new Access({
+    keys,
+    allowedOrigins: settings.allowOrigin,
+    isLoopback: isLoopback(settings.host) && !settings.insecure,
+    publicMetrics: settings.publicMetrics,
+    publicDocs: settings.publicDocs,
+  });
   const found = journal.kept.count;
   const metrics = createMetrics(build);
   const sessions = new Sessions();
@@ -65,10 +77,20 @@ function listen({ settings, logger, build }: ServerParts, journal: Journal): Ser
     journalWritable: () => journal.problem === undefined,
   });
   const createSessionId = createSessionIds();
-  const webSockets = openWebSockets({ hub, logger, sessions, createSessionId, maxMessage, maxQueued, ping });
-  const eventStreams = openEventStreams({ hub, logger, createSessionId, maxQueued, ping });
-  const polls = openPolls({ hub, createSessionId });
+  const webSockets = openWebSockets({
+    access,
+    hub,
+    logger,
+    sessions,
+    createSessionId,
+    maxMessage,
+    maxQueued,
+    ping,
+  });
+  const eventStreams = openEventStreams({ access, hub, logger, createSessionId, maxQueued, ping });
+  const polls = openPolls({ access, hub, createSessionId });
   const app = createApp({
+    access,
     hub,
     metrics,
     logger,
@@ -97,7 +119,15 @@ function listen({ settings, logger, build }: ServerParts, journal: Journal): Ser
   let closed: Promise<void> | undefined;
   const close = () => (closed ??= closeAll());
   const { url, port = 0 } = listener;
-  return { url: url.origin, port, found, drain, close, [Symbol.asyncDispose]: close };
+  return {
+    url: url.origin,
+    port,
+    found,
+    replaceKeys: (valid) => access.replaceKeys(valid),
+    drain,
+    close,
+    [Symbol.asyncDispose]: close,
+  };
 
   async function drain(): Promise<void> {
     const deadline = performance.now() + settings.drain;

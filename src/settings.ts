@@ -20,7 +20,7 @@ export const settingsTable = [
     name: "host",
     kind: "host",
     default: "127.0.0.1",
-    help: "The address to listen on; one that is not loopback needs --insecure",
+    help: "The address to listen on; one that is not loopback needs an API key, or --insecure",
   },
   { name: "port", kind: "port", default: "8888", help: "The port to listen on; 0 takes any that is free" },
   {
@@ -28,6 +28,36 @@ export const settingsTable = [
     kind: "switch",
     default: "false",
     help: "Listen on any address although anyone who reaches it may push and listen",
+  },
+  {
+    name: "api-key",
+    kind: "keys",
+    default: "",
+    help: "What a push has to bring, as Authorization: Bearer KEY; several are all valid, so that one can replace another",
+  },
+  {
+    name: "api-key-file",
+    kind: "path",
+    default: "",
+    help: "A file with more API keys, a line each; it is read again on SIGHUP",
+  },
+  {
+    name: "allow-origin",
+    kind: "origins",
+    default: "",
+    help: "The origins of pages that may connect, beside those of the same host",
+  },
+  {
+    name: "public-metrics",
+    kind: "switch",
+    default: "false",
+    help: "Show /metrics without an API key",
+  },
+  {
+    name: "public-docs",
+    kind: "switch",
+    default: "false",
+    help: "Show the API's document, /swagger/json, without an API key",
   },
   {
     name: "max-message",
@@ -156,15 +186,16 @@ export function readSettings(sources: SettingsSources): SettingsResult {
   ];
   const settings: Record<string, unknown> = {};
   for (const { name, kind, default: fallback } of settingsTable) {
-    const { parse, expected }: Kind<unknown> = kinds[kind];
+    const { parse, expected, isSecret, absent }: Kind<unknown> = kinds[kind];
     // What has no default is empty, and cannot be set to that: a script whose variable is not set should hear of it.
-    settings[toCamelCase(name)] = fallback === "" ? "" : parse(fallback);
+    settings[toCamelCase(name)] = fallback === "" ? absent : parse(fallback);
     // Every layer is checked, also one that another overrides: a mistake is a mistake.
     for (const layer of layers.toReversed()) {
       const entry = layer.get(name);
       if (entry === undefined) continue;
       const value = parse(entry.text);
-      if (value === undefined) problems.push(`${entry.where}: ${quote(entry.text)} is not ${expected}`);
+      const shown = isSecret === true ? "what it is set to" : quote(entry.text);
+      if (value === undefined) problems.push(`${entry.where}: ${shown} is not ${expected}`);
       else settings[toCamelCase(name)] = value;
     }
   }
@@ -175,12 +206,12 @@ export function readSettings(sources: SettingsSources): SettingsResult {
 }
 
 /** What is wrong with the settings together, though each alone is right. */
-function findConflicts({ host, insecure, maxMessage, maxQueued }: Settings): string[] {
+function findConflicts({ host, insecure, apiKey, apiKeyFile, maxMessage, maxQueued }: Settings): string[] {
   const conflicts: string[] = [];
-  if (!insecure && !isLoopback(host))
+  if (!insecure && !isLoopback(host) && apiKey.length === 0 && apiKeyFile === "")
     conflicts.push(
       `host: ${quote(host)} is not a loopback address, and anyone who reaches it could push and listen; ` +
-        "expected --host 127.0.0.1, or --insecure to allow just that",
+        "expected --api-key or --api-key-file, or --insecure to allow just that",
     );
   if (maxQueued < maxMessage)
     conflicts.push(

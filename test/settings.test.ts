@@ -15,6 +15,11 @@ test("without any source every setting has its default, in bytes and millisecond
     host: "127.0.0.1",
     port: 8888,
     insecure: false,
+    apiKey: [],
+    apiKeyFile: "",
+    allowOrigin: [],
+    publicMetrics: false,
+    publicDocs: false,
     maxMessage: 65_536,
     maxSessions: 100_000,
     maxQueued: 1_048_576,
@@ -84,6 +89,26 @@ const kinds: readonly { name: string; takes: Record<string, unknown>; refuses: s
   },
   { name: "log-format", takes: { auto: "auto", json: "json", text: "text" }, refuses: ["", "xml"] },
   {
+    name: "allow-origin",
+    takes: {
+      "https://app.example.com": ["https://app.example.com"],
+      "https://*.example.com,http://localhost:5173": ["https://*.example.com", "http://localhost:5173"],
+    },
+    refuses: [
+      "",
+      "*",
+      "null",
+      "app.example.com",
+      "https://app.example.com/",
+      "https://App.example.com",
+      "https://app.example.com:443",
+      "https://a*.example.com",
+      "https://*.*.example.com",
+      "https://a.example.com, https://b.example.com",
+      "ftp://app.example.com",
+    ],
+  },
+  {
     name: "insecure",
     takes: { true: true, false: false, "1": true, "0": false },
     refuses: ["", "yes", "TRUE"],
@@ -107,6 +132,33 @@ describe("from any source", () => {
           ]);
       });
   }
+});
+
+describe("API keys", () => {
+  test.each([
+    ["0123456789abcdef", ["0123456789abcdef"]],
+    ["0123456789abcdef,fedcba9876543210", ["0123456789abcdef", "fedcba9876543210"]],
+    ["!".repeat(256), ["!".repeat(256)]],
+  ])("may be %s", (text, keys) => {
+    for (const source of sourcesOf("api-key", text)) expect(settingsOf(source).apiKey).toEqual(keys);
+  });
+
+  test.each([
+    "",
+    "0123456789abcde",
+    "0123456789abcdef,",
+    "0123456789abcdef,short",
+    "0123456789 abcdef",
+    "é".repeat(16),
+    "x".repeat(257),
+  ])("may not be %s, of which nothing is shown", (text) => {
+    for (const source of sourcesOf("api-key", text))
+      expect(problemsOf(source)).toEqual([
+        expect.stringMatching(
+          /^(--|SERVER_PUSH_|push\.toml: )[\w-]+: what it is set to is not one key or several .* without spaces and commas$/,
+        ),
+      ]);
+  });
 });
 
 describe("the order of sources", () => {
@@ -196,7 +248,7 @@ test("all mistakes in all sources are reported at once, each with where it stand
     /^"?--colour"?: unknown setting, expected /,
     /^--ping: given more than once, expected it once/,
     /^"extra": unexpected, expected /,
-    /^host: "0\.0\.0\.0" is not a loopback address.*expected --host 127\.0\.0\.1, or --insecure/,
+    /^host: "0\.0\.0\.0" is not a loopback address.*expected --api-key or --api-key-file, or --insecure/,
     /^--drain: has no value, expected one/,
     /^SERVER_PUSH_LOG_LEVEL: "loud" is not error, warn, info or debug/,
     /^"?SERVER_PUSH_COLOUR"?: unknown setting, expected /,
@@ -285,15 +337,16 @@ describe("flags", () => {
 
 describe("a host that is not loopback", () => {
   for (const host of ["0.0.0.0", "::", "192.168.0.1", "example.org", "128.0.0.1", "localhost.example.org"]) {
-    test(`is refused without --insecure: ${host}`, () => {
+    test(`is refused without an API key or --insecure: ${host}`, () => {
       expect(problemsOf({ arguments: ["--host", host] })).toEqual([
         expect.stringContaining(`"${host}" is not a loopback address`),
       ]);
     });
 
-    test(`is listened on with --insecure: ${host}`, () => {
-      expect(settingsOf({ arguments: ["--insecure", "--host", host] }).host).toBe(host);
-    });
+    for (const flag of ["--insecure", "--api-key=0123456789abcdef", "--api-key-file=keys"])
+      test(`is listened on with ${flag}: ${host}`, () => {
+        expect(settingsOf({ arguments: [flag, "--host", host] }).host).toBe(host);
+      });
   }
 });
 

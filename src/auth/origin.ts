@@ -1,36 +1,147 @@
 /**
- * Which pages may read an answer: what is said to a browser with CORS (the Fetch standard).
+ * What is said to browsers: which pages may connect and read (CORS, the Fetch standard), and which may push.
  *
- * A page of the same host may, whatever its port. While the server is called by a loopback name, so may pages of other loopback
- * names, and those without an origin: a page that is opened from a file just works.
+ *                          `Host` not loopback   page of another site   page of another loopback name, or of a file
+ *   open, on loopback      refused               refused                may connect; only the former may push
+ *   with an API key        –                     refused                refused
+ *
+ * "Another" is whatever is neither of the same host, whatever its port, nor in the list of those that are allowed. What no browser
+ * sent has no `Origin` and no `Sec-Fetch-Site`, and passes: these checks protect people from the pages that they visit.
  */
-const loopback = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
+import { PushError, quote } from "../errors.ts";
 
-/** The headers that let the page that made this request read the answer, none where it may not. */
-export function toCorsHeaders(request: Request): Record<string, string> {
-  return toHeaders(request, {
-    "Access-Control-Expose-Headers": "Last-Event-ID, Server-Push-Resumed, Retry-After",
-  });
+/** A name that leads to this very machine; RFC 6761 has the names below localhost too. */
+const loopback = /^(([\w-]+\.)*localhost|127(\.\d{1,3}){3}|\[::1\])$/;
+
+/** The headers of requests, and no more of them. */
+type Incoming = Pick<Request, "headers">;
+
+export interface OriginsOptions {
+  /** Origins, as `https://app.example.com`, or `https://*.example.com` for all below that. */
+  readonly allowed: readonly string[];
+  /** Nobody needs a key or a token. */
+  readonly isOpen: boolean;
+  /** Only programs on this machine can connect. */
+  readonly isLoopback: boolean;
 }
 
-/** The headers that answer a browser that asks before its request whether a script may give it a Last-Event-ID. */
-export function toPreflightHeaders(request: Request): Record<string, string> {
-  return toHeaders(request, { "Access-Control-Allow-Headers": "Last-Event-ID" });
+export class Origins {
+  readonly #isOpen: boolean;
+  readonly #guardsHost: boolean;
+  readonly #exact: ReadonlySet<string>;
+  readonly #below: readonly { readonly scheme: string; readonly suffix: string }[];
+
+  constructor({ allowed, isOpen, isLoopback }: OriginsOptions) {
+    this.#isOpen = isOpen;
+    this.#guardsHost = isOpen && isLoopback;
+    this.#exact = new Set(allowed.filter((origin) => !origin.includes("*")));
+    this.#below = allowed
+      .filter((origin) => origin.includes("*"))
+      .map((origin) => {
+        const [scheme = "", suffix = ""] = origin.split("*");
+        return { scheme, suffix };
+      });
+  }
+
+  /**
+   * A name that its owner lets lead to this machine (DNS rebinding) makes a foreign page one of the same host.
+   *
+   * @throws PushError `foreign_host`
+   */
+  checkHost({ headers }: Incoming): void {
+    if (!this.#guardsHost) return;
+    const host = headers.get("host");
+    if (host === null || isLoopbackName(host)) return;
+    throw new PushError(
+      "foreign_host",
+      `Host is ${quote(host)}, expected a loopback name such as localhost; with an API key, any host may call`,
+    );
+  }
+
+  /**
+   * An `<img>` is enough for a GET. So a page pushes only where it may read as well, and says so.
+   *
+   * @throws PushError `foreign_origin` or `foreign_host`
+   */
+  checkPublisher(request: Incoming): void {
+    this.checkHost(request);
+    this.#checkSite(request.headers);
+    const origin = request.headers.get("origin");
+    // Any page can make a frame whose origin is null.
+    if (origin !== null && (origin === "null" || !this.#mayRead(origin, request.headers))) refuse(origin);
+  }
+
+  /**
+   * Cookies play no part here, but a page that connects could read what is for whoever visits it, from inside their network.
+   *
+   * @throws PushError `foreign_origin` or `foreign_host`
+   */
+  checkClient(request: Incoming): void {
+    this.checkHost(request);
+    const origin = request.headers.get("origin");
+    if (origin === null) return this.#checkSite(request.headers);
+    if (!this.#mayRead(origin, request.headers)) refuse(origin);
+  }
+
+  /** The headers that let the page that made this request read the answer, none where it may not. */
+  toCorsHeaders(request: Incoming): Record<string, string> {
+    return this.#toHeaders(request, {
+      "Access-Control-Expose-Headers": "Last-Event-ID, Server-Push-Resumed, Retry-After",
+    });
+  }
+
+  /** The headers that answer a browser that asks before its request whether a script may give it these headers. */
+  toPreflightHeaders(request: Incoming): Record<string, string> {
+    return this.#toHeaders(request, { "Access-Control-Allow-Headers": "Authorization, Last-Event-ID" });
+  }
+
+  /** What a browser says of who made it do this; where it says nothing, it is old, or none. */
+  #checkSite(headers: Headers): void {
+    if (headers.get("sec-fetch-site") !== "cross-site" || headers.get("origin") !== null) return;
+    throw new PushError(
+      "foreign_origin",
+      "a page of another site made the browser do this (Sec-Fetch-Site: cross-site), expected one that may",
+    );
+  }
+
+  #toHeaders({ headers }: Incoming, more: Readonly<Record<string, string>>): Record<string, string> {
+    const origin = headers.get("origin");
+    if (origin === null || !this.#mayRead(origin, headers)) return {};
+    return { "Access-Control-Allow-Origin": origin, Vary: "Origin", ...more };
+  }
+
+  #mayRead(origin: string, headers: Headers): boolean {
+    if (this.#isAllowed(origin)) return true;
+    const own = toHostname(`http://${headers.get("host") ?? ""}`);
+    if (own === undefined) return false;
+    const opensLoopback = this.#isOpen && loopback.test(own);
+    if (opensLoopback && origin === "null") return true;
+    // The host of any other scheme is no host: chrome-extension://localhost is an extension of that name.
+    const hostname = /^https?:/.test(origin) ? toHostname(origin) : undefined;
+    return hostname !== undefined && (hostname === own || (opensLoopback && loopback.test(hostname)));
+  }
+
+  #isAllowed(origin: string): boolean {
+    if (this.#exact.has(origin)) return true;
+    return this.#below.some(
+      ({ scheme, suffix }) =>
+        origin.startsWith(scheme) &&
+        origin.endsWith(suffix) &&
+        /^[\w-]+(\.[\w-]+)*$/.test(origin.slice(scheme.length, -suffix.length)),
+    );
+  }
 }
 
-function toHeaders(request: Request, more: Readonly<Record<string, string>>): Record<string, string> {
-  const origin = request.headers.get("origin");
-  if (origin === null || !mayRead(origin, request.headers.get("host") ?? "")) return {};
-  return { "Access-Control-Allow-Origin": origin, Vary: "Origin", ...more };
+function refuse(origin: string): never {
+  throw new PushError(
+    "foreign_origin",
+    `the page at ${quote(origin)} may not do this, expected one of the same host, or of an allowed origin`,
+  );
 }
 
-function mayRead(origin: string, host: string): boolean {
-  const own = toHostname(`http://${host}`);
-  if (own === undefined) return false;
-  if (loopback.test(own) && origin === "null") return true;
-  // The host of any other scheme is no host: chrome-extension://localhost is an extension of that name.
-  const hostname = /^https?:/.test(origin) ? toHostname(origin) : undefined;
-  return hostname !== undefined && (hostname === own || (loopback.test(own) && loopback.test(hostname)));
+function isLoopbackName(host: string): boolean {
+  const name = toHostname(`http://${host}`);
+  return name !== undefined && loopback.test(name.replace(/\.$/, ""));
 }
 
 function toHostname(url: string): string | undefined {

@@ -1,6 +1,7 @@
 /**
  * `server-push push`: pushes one message to a running server.
  */
+import { apiKeyRule, isApiKey } from "../kinds.ts";
 import { addressOptions, call, describeFailure, parse, readProblem, toCallUrl } from "./client.ts";
 import { fail, print } from "./output.ts";
 
@@ -19,6 +20,7 @@ Usage: server-push push [--userid ID] [--compid ID] [OPTIONS] [MESSAGE]
   --idempotency-key KEY
                   Trying again with the same key within five minutes pushes nothing, and prints the first answer
   --binary        Push bytes, as a binary frame
+  --api-key KEY   The server's API key, where it has one; better from the environment: SERVER_PUSH_API_KEY
   --url URL       The server (http://127.0.0.1:8888)
 
 Without MESSAGE, or with -, the message is what standard input holds, byte for byte.
@@ -33,6 +35,7 @@ export async function push(argv: readonly string[]): Promise<number> {
     key: { type: "string" },
     ttl: { type: "string" },
     "idempotency-key": { type: "string" },
+    "api-key": { type: "string" },
     binary: { type: "boolean", default: false },
   });
   if (typeof parsed === "string") return fail(2, parsed);
@@ -46,6 +49,10 @@ export async function push(argv: readonly string[]): Promise<number> {
   // A header could not carry it; what the server wants of it besides, the server says.
   if (idempotencyKey !== undefined && !/^[\x20-\x7e]*$/.test(idempotencyKey))
     return fail(2, "--idempotency-key: expected characters of printable ASCII");
+  // Of several that are valid, any will do.
+  const [apiKey] = (values["api-key"] ?? process.env["SERVER_PUSH_API_KEY"])?.split(",") ?? [];
+  if (apiKey !== undefined && !isApiKey(apiKey))
+    return fail(2, `--api-key, or SERVER_PUSH_API_KEY: expected a key ${apiKeyRule}`);
   const url = toCallUrl(values.url, all ? "/pushtoall" : "/push", { userid, compid, event, key, ttl });
   if (url === undefined)
     return fail(2, "--url: expected an http or https URL, such as http://127.0.0.1:8888");
@@ -55,6 +62,7 @@ export async function push(argv: readonly string[]): Promise<number> {
   const body = message === "-" ? await Bun.stdin.bytes() : message;
   const headers = {
     "Content-Type": values.binary ? "application/octet-stream" : "text/plain; charset=utf-8",
+    ...(apiKey !== undefined && { Authorization: `Bearer ${apiKey}` }),
     ...(idempotencyKey !== undefined && { "Idempotency-Key": idempotencyKey }),
   };
   try {

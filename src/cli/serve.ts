@@ -3,12 +3,13 @@
  */
 import { dns } from "bun";
 import { resolve } from "node:path";
+import { parseKeyFile } from "../auth/publisher.ts";
 import { quote } from "../errors.ts";
 import { UnusableFile } from "../journal.ts";
 import { createLogger, type Logger } from "../logger.ts";
 import { maxFileDescriptors } from "../metrics.ts";
-import { openServer, type Server } from "../server.ts";
-import { findConfigPath, isLoopback, readSettings, type Settings, type SettingsFile } from "../settings.ts";
+import { openServer, type Server, type ServerParts } from "../server.ts";
+import { findConfigPath, readSettings, type Settings, type SettingsFile } from "../settings.ts";
 import { build } from "./version.ts";
 import { fail } from "./output.ts";
 
@@ -23,16 +24,15 @@ export async function serve(argv: readonly string[]): Promise<number> {
   const settings = withinDescriptors(result.settings);
   keepServing(logger);
   try {
-    const server = await open(settings, logger);
+    const keys = await readKeys(settings);
+    if (typeof keys === "string") return fail(2, keys);
+    const server = await open({ settings, keys, logger, build });
     if (typeof server === "string") return fail(1, server);
+    process.on("SIGHUP", () => void reload(server, settings, logger));
     const { data, maxSessions } = settings;
     const journal = { journal: data === "" ? "memory" : resolve(data), messages: server.found };
     logger.info("listening", { url: server.url, ...build, maxSessions, ...journal });
-    logger.info(
-      isLoopback(settings.host)
-        ? "only programs on this machine can reach it, and need no key to push or listen; --host with --insecure opens it to others"
-        : "ANYONE who can reach it needs no key to push or listen (--insecure); --host 127.0.0.1 closes it",
-    );
+    logger.info(describeAccess(settings, keys.length));
     await untilStopped(server, settings.drain, logger);
     return 0;
   } finally {
@@ -50,9 +50,10 @@ function withinDescriptors(settings: Settings): Settings {
 }
 
 /** The server, or why it cannot listen. */
-async function open(settings: Settings, logger: Logger): Promise<Server | string> {
+async function open(parts: ServerParts): Promise<Server | string> {
+  const { settings } = parts;
   try {
-    return await openServer({ settings, logger, build });
+    return await openServer(parts);
   } catch (error) {
     if (error instanceof UnusableFile) return `--data: ${error.message}`;
     const host = settings.host.includes(":") ? `[${settings.host}]` : settings.host;
@@ -64,6 +65,35 @@ async function open(settings: Settings, logger: Logger): Promise<Server | string
       return `${place} is in use; stop what listens there, or take another --port`;
     return `cannot listen on ${place}: ${error instanceof Error ? error.message : error}`;
   }
+}
+
+/** Who may do what, in one line. */
+function describeAccess({ host, insecure }: Settings, keys: number): string {
+  if (keys > 0)
+    return `a push needs ${keys === 1 ? "the API key" : `one of ${keys} API keys`}; anyone who can reach it may listen`;
+  if (insecure)
+    return "ANYONE who can reach it needs no key to push or listen (--insecure); --api-key closes it";
+  return `only programs on this machine can reach it (${host}), and need no key to push or listen; --api-key with --host opens it to others`;
+}
+
+/** All API keys, or what is wrong with those in the file. */
+async function readKeys({ apiKey, apiKeyFile }: Settings): Promise<readonly string[] | string> {
+  if (apiKeyFile === "") return apiKey;
+  try {
+    const keys = parseKeyFile(await Bun.file(apiKeyFile).text());
+    if (typeof keys === "string") return `--api-key-file ${quote(apiKeyFile)}: ${keys}`;
+    return [...apiKey, ...keys];
+  } catch (error) {
+    return `--api-key-file ${quote(apiKeyFile)}: ${error instanceof Error ? error.message : error}; expected a file that can be read`;
+  }
+}
+
+/** Takes the keys of the file as they are now; those of before stay valid when there is anything wrong with it. */
+async function reload(server: Server, settings: Settings, logger: Logger): Promise<void> {
+  const keys = await readKeys(settings);
+  if (typeof keys === "string") return logger.error("the API keys stay as they were", { reason: keys });
+  server.replaceKeys(keys);
+  logger.info("reloaded", { keys: keys.length });
 }
 
 async function resolves(host: string): Promise<boolean> {

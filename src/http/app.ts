@@ -3,7 +3,7 @@
  */
 import { swagger } from "@elysiajs/swagger";
 import { type AnyElysia, Elysia } from "elysia";
-import { toCorsHeaders, toPreflightHeaders } from "../auth/origin.ts";
+import type { Access } from "../auth/access.ts";
 import { PushError, quote } from "../errors.ts";
 import type { Hub } from "../hub.ts";
 import type { Logger } from "../logger.ts";
@@ -17,6 +17,7 @@ import { pushRoutes } from "./push.ts";
 import { statusRoutes } from "./status.ts";
 
 export interface AppParts {
+  readonly access: Access;
   readonly hub: Hub;
   readonly metrics: Metrics;
   readonly logger: Logger;
@@ -34,7 +35,7 @@ export interface AppParts {
 const withoutHead = new Set(["/push", "/pushtoall", "/sse", "/poll"]);
 
 export function createApp(parts: AppParts): AnyElysia {
-  const { hub, metrics, logger, version, receivers } = parts;
+  const { access, metrics, logger, version, receivers } = parts;
   // Compiled at its first request, a handler would stay behind the check whether it is; that costs every push 2 %.
   const app: AnyElysia = new Elysia({ normalize: false, precompile: true })
     .onError({ as: "global" }, ({ code, error, request }) => {
@@ -48,9 +49,13 @@ export function createApp(parts: AppParts): AnyElysia {
       });
       return refuse(new PushError("internal", "the server made a mistake, and has logged it"), request);
     })
-    .use(swagger({ path: "/swagger", documentation: describeApi(version) }))
+    .use(
+      new Elysia()
+        .onBeforeHandle(({ request }) => access.checkDocs(request))
+        .use(swagger({ path: "/swagger", documentation: describeApi(version) })),
+    )
     .use(pageRoutes())
-    .use(statusRoutes({ hub, metrics }))
+    .use(statusRoutes(parts))
     .use(pushRoutes(parts))
     .use(batchRoutes(parts));
   for (const receiver of receivers) app.use(receiver);
@@ -71,7 +76,7 @@ export function createApp(parts: AppParts): AnyElysia {
     const allowed = error.code === "method_not_allowed" ? methods.get(path) : undefined;
     return toResponse(error, {
       ...(allowed !== undefined && { Allow: allowed }),
-      ...(forPages.has(path) && toCorsHeaders(request)),
+      ...(forPages.has(path) && access.toCorsHeaders(request)),
     });
   }
 
@@ -84,7 +89,7 @@ export function createApp(parts: AppParts): AnyElysia {
         request,
       );
     if (request.method === "OPTIONS") {
-      const preflight = forPages.has(path) ? toPreflightHeaders(request) : {};
+      const preflight = forPages.has(path) ? access.toPreflightHeaders(request) : {};
       return new Response(null, { status: 204, headers: { Allow: allowed, ...preflight } });
     }
     return refuse(

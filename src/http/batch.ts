@@ -5,6 +5,7 @@
 import { Elysia } from "elysia";
 import { setImmediate } from "node:timers/promises";
 import { maxIdBytes, toTopic, topicOfAll } from "../address.ts";
+import type { Access } from "../auth/access.ts";
 import { PushError, quote } from "../errors.ts";
 import type { Hub } from "../hub.ts";
 import { checkBody, type Draft, maxEventBytes, maxKeyBytes } from "../message.ts";
@@ -18,6 +19,7 @@ import { checkEvent, headersOf, readIdempotencyKey, readTtl } from "./publish.ts
 const sliceCount = 1000;
 
 export interface BatchRoutesParts {
+  readonly access: Access;
   readonly hub: Hub;
   readonly metrics: Metrics;
   /** The largest message, in bytes. */
@@ -27,11 +29,12 @@ export interface BatchRoutesParts {
   readonly maxBatchCount: number;
 }
 
-export function batchRoutes({ hub, metrics, maxMessage, maxBatch, maxBatchCount }: BatchRoutesParts) {
+export function batchRoutes({ access, hub, metrics, maxMessage, maxBatch, maxBatchCount }: BatchRoutesParts) {
   return new Elysia().post(
     "/batch",
     async ({ request }) => {
       const began = performance.now();
+      access.checkPublisher(request);
       readQuery(request.url, []);
       const { type, text } = await readBatch(request, maxBatch);
       const drafts = await toDrafts(type === "application/json" ? readArray(text) : readLines(text));

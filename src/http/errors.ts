@@ -23,6 +23,13 @@ export const answers: Readonly<Record<ErrorCode, Answer>> = {
   malformed_body: { status: 400, title: "Malformed body" },
   // Only ever in a frame of push.v1.
   malformed_frame: { status: 400, title: "Malformed frame" },
+  unauthorized: {
+    status: 401,
+    title: "Unauthorized",
+    headers: { "WWW-Authenticate": 'Bearer realm="server-push"' },
+  },
+  foreign_host: { status: 403, title: "Foreign host" },
+  foreign_origin: { status: 403, title: "Foreign origin" },
   not_found: { status: 404, title: "Not found" },
   method_not_allowed: { status: 405, title: "Method not allowed" },
   // The rest of the message is not worth reading.

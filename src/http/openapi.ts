@@ -4,73 +4,16 @@
  */
 import type { OpenAPIV3 } from "openapi-types";
 import { maxIdBytes } from "../address.ts";
-import type { ErrorCode } from "../errors.ts";
 import { maxIdempotencyKeyBytes } from "../idempotency.ts";
 import { kinds } from "../kinds.ts";
 import { maxEventBytes, maxKeyBytes, maxTtl } from "../message.ts";
-import { answers, problemType } from "./errors.ts";
+import { answers } from "./errors.ts";
+import { describeProblems } from "./problems.ts";
 
 type Responses = OpenAPIV3.ResponsesObject;
 
-/** What `detail` says, for example. */
-const details: Readonly<Record<ErrorCode, string>> = {
-  unknown_parameter: 'parameter "comp" is unknown here, expected ',
-  repeated_parameter: "parameter userid is given more than once, expected it once",
-  missing_parameter: "parameter message is missing, expected the text to push",
-  empty_parameter: "parameter userid is empty, expected at least 1 byte",
-  invalid_parameter: "parameter userid is 130 bytes, the limit is 128",
-  missing_address: "no address is given, expected userid, compid or both; to reach everyone, call /pushtoall",
-  empty_message: "message is empty, expected at least 1 byte",
-  malformed_body:
-    "the body is not UTF-8, expected UTF-8; to push bytes, send Content-Type: application/octet-stream",
-  malformed_frame: "the frame is not JSON",
-  too_large: "message is 70210 bytes, the limit is 65536",
-  unsupported_media_type:
-    'Content-Type "image/png" is not supported, expected text/plain, application/json or application/octet-stream',
-  idempotency_key_reused:
-    'Idempotency-Key "order-17" was used within five minutes for another push, expected a new key',
-  not_found: 'nothing is at "/pish"; the API is documented at /swagger',
-  method_not_allowed: "PUT is not allowed here, expected GET, POST, OPTIONS",
-  upgrade_required: "this is a WebSocket endpoint, expected a WebSocket handshake; all else is well",
-  too_many_sessions: "the server has 100000 sessions, the limit is 100000",
-  shutting_down: "the server is shutting down, expected back in seconds",
-  unavailable: "the journal cannot take messages now",
-  internal: "the server made a mistake, and has logged it",
-};
-
-/**
- * The answers that a call gives with these errors, one entry a status, with an example of each error.
- *
- * @param names the parameters that the call takes
- */
-export function describeProblems(codes: readonly ErrorCode[], names: readonly string[] = []): Responses {
-  const responses: Responses = {};
-  for (const status of new Set(codes.map((code) => answers[code].status))) {
-    const alike = codes.filter((code) => answers[code].status === status);
-    responses[status] = {
-      description: alike.map((code) => `${answers[code].title} (\`${code}\`)`).join("; "),
-      ...(status === 503 && {
-        headers: { "Retry-After": { description: "Seconds to wait", schema: { type: "integer" } } },
-      }),
-      ...(status === 405 && {
-        headers: { Allow: { description: "The methods that are allowed", schema: { type: "string" } } },
-      }),
-      content: {
-        [problemType]: {
-          schema: { $ref: "#/components/schemas/Problem" },
-          examples: Object.fromEntries(alike.map((code) => [code, { value: exampleOf(code, names) }])),
-        },
-      },
-    };
-  }
-  return responses;
-}
-
-function exampleOf(code: ErrorCode, names: readonly string[]) {
-  const { status, title } = answers[code];
-  const detail = details[code] + (code === "unknown_parameter" ? names.join(", ") || "none" : "");
-  return { type: "about:blank", title, status, detail, code };
-}
+/** A call that needs an API key where the server has any. */
+export const withKey: OpenAPIV3.SecurityRequirementObject[] = [{ apiKey: [] }, {}];
 
 const parameter = (name: string) => ({ $ref: `#/components/parameters/${name}` });
 const receiptContent = (sessions: number) => ({
@@ -101,6 +44,7 @@ export function describePush({
   return {
     operationId: `${inBody ? "post" : "get"}Push${toAll ? "ToAll" : ""}`,
     tags: ["publishers"],
+    security: withKey,
     summary: `Push ${inBody ? "the body" : "a text"} to ${toAll ? "every session" : "a user's component, a user, or a component"}`,
     description: toAll
       ? "Reaches every session that is connected."
@@ -145,6 +89,7 @@ export function describeBatch(): OpenAPIV3.OperationObject {
   return {
     operationId: "postBatch",
     tags: ["publishers"],
+    security: withKey,
     summary: "Push many messages, all or none",
     description:
       "A JSON array, or a line of JSON for each message. They are delivered in this order. One item that cannot be pushed refuses the whole batch; `item` in the answer is its number, counted from 0.",
@@ -190,6 +135,9 @@ const receiptsContent = {
 
 /** What every call of publishers can be refused with. */
 const always = [
+  "unauthorized",
+  "foreign_host",
+  "foreign_origin",
   "too_large",
   "idempotency_key_reused",
   "method_not_allowed",
@@ -237,6 +185,13 @@ export function describeApi(version: string) {
       { name: "operators", description: "Who runs the server" },
     ],
     components: {
+      securitySchemes: {
+        apiKey: {
+          type: "http",
+          scheme: "bearer",
+          description: "One of `--api-key` or `--api-key-file`; without any the server is open",
+        },
+      },
       parameters: {
         userid: id("userid", "123"),
         compid: id("compid", "inbox"),
@@ -305,6 +260,7 @@ export function describeApi(version: string) {
         UpgradeRequired: theOnly(describeProblems(["upgrade_required"])),
         NoNewSession: theOnly(describeProblems(["too_many_sessions", "shutting_down"])),
         MethodNotAllowed: theOnly(describeProblems(["method_not_allowed"])),
+        Foreign: theOnly(describeProblems(["foreign_host", "foreign_origin"])),
         NotFound: theOnly(describeProblems(["not_found"])),
         InternalError: theOnly(describeProblems(["internal"])),
       },

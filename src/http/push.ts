@@ -3,6 +3,7 @@
  * body.
  */
 import { Elysia } from "elysia";
+import type { Access } from "../auth/access.ts";
 import { type Address, toTopic, topicOfAll } from "../address.ts";
 import { PushError } from "../errors.ts";
 import type { Hub } from "../hub.ts";
@@ -15,6 +16,7 @@ import { describePush } from "./openapi.ts";
 import { checkEvent, headersOf, readIdempotencyKey, readTtl } from "./publish.ts";
 
 export interface PushRoutesParts {
+  readonly access: Access;
   readonly hub: Hub;
   readonly metrics: Metrics;
   /** The largest message, in bytes. */
@@ -35,13 +37,14 @@ const parameters = {
   pushToAll: { query: ["message", ...options], body: options },
 } as const;
 
-export function pushRoutes({ hub, metrics, maxMessage }: PushRoutesParts) {
+export function pushRoutes({ access, hub, metrics, maxMessage }: PushRoutesParts) {
   return new Elysia()
     .get(
       "/push",
       ({ request }) => {
         const began = performance.now();
         refuseHead(request);
+        access.checkPublisher(request);
         const query = readQuery(request.url, parameters.push.query);
         return publish(request, toPushTopic(query), requireMessage(query.message), query, began);
       },
@@ -51,6 +54,7 @@ export function pushRoutes({ hub, metrics, maxMessage }: PushRoutesParts) {
       "/push",
       async ({ request }) => {
         const began = performance.now();
+        access.checkPublisher(request);
         const query = readQuery(request.url, parameters.push.body);
         const topic = toPushTopic(query);
         return publish(request, topic, await readMessage(request, maxMessage), query, began);
@@ -62,6 +66,7 @@ export function pushRoutes({ hub, metrics, maxMessage }: PushRoutesParts) {
       ({ request }) => {
         const began = performance.now();
         refuseHead(request);
+        access.checkPublisher(request);
         const query = readQuery(request.url, parameters.pushToAll.query);
         return publish(request, topicOfAll, requireMessage(query.message), query, began);
       },
@@ -71,6 +76,7 @@ export function pushRoutes({ hub, metrics, maxMessage }: PushRoutesParts) {
       "/pushtoall",
       async ({ request }) => {
         const began = performance.now();
+        access.checkPublisher(request);
         const query = readQuery(request.url, parameters.pushToAll.body);
         return publish(request, topicOfAll, await readMessage(request, maxMessage), query, began);
       },

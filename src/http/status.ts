@@ -2,12 +2,21 @@
  * What an operator asks: alive, ready, and the figures.
  */
 import { Elysia } from "elysia";
+import type { Access } from "../auth/access.ts";
 import type { Hub } from "../hub.ts";
 import type { Metrics } from "../metrics.ts";
-import { describeProblems } from "./openapi.ts";
+import { withKey } from "./openapi.ts";
+import { describeProblems } from "./problems.ts";
 
-export function statusRoutes({ hub, metrics }: { hub: Hub; metrics: Metrics }) {
+export interface StatusRoutesParts {
+  readonly access: Access;
+  readonly hub: Hub;
+  readonly metrics: Metrics;
+}
+
+export function statusRoutes({ access, hub, metrics }: StatusRoutesParts) {
   return new Elysia()
+    .onBeforeHandle(({ request }) => access.checkHost(request))
     .get("/healthz", () => json("ok"), {
       detail: {
         operationId: "getHealth",
@@ -42,21 +51,24 @@ export function statusRoutes({ hub, metrics }: { hub: Hub; metrics: Metrics }) {
     )
     .get(
       "/metrics",
-      async () =>
-        new Response(await metrics.render(), {
+      async ({ request }) => {
+        access.checkMetrics(request);
+        return new Response(await metrics.render(), {
           headers: { "Content-Type": metrics.contentType, "Cache-Control": "no-store" },
-        }),
+        });
+      },
       {
         detail: {
           operationId: "getMetrics",
           tags: ["operators"],
+          security: withKey,
           summary: "The figures, in the text format of Prometheus",
           responses: {
             200: {
               description: "The figures",
               content: { "text/plain": { schema: { type: "string" }, example: "server_push_sessions 3\n" } },
             },
-            ...describeProblems(always),
+            ...describeProblems([...always, "unauthorized"]),
           },
         },
       },
@@ -64,7 +76,7 @@ export function statusRoutes({ hub, metrics }: { hub: Hub; metrics: Metrics }) {
 }
 
 /** What every call can answer. */
-const always = ["method_not_allowed", "internal"] as const;
+const always = ["foreign_host", "method_not_allowed", "internal"] as const;
 
 function json(status: string): Response {
   return new Response(JSON.stringify({ status }), {

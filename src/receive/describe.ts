@@ -23,6 +23,7 @@ const startHeaders = {
 
 const errors = {
   400: { $ref: "#/components/responses/InvalidQuery" },
+  403: { $ref: "#/components/responses/Foreign" },
   405: { $ref: "#/components/responses/MethodNotAllowed" },
   431: { description: "Request line and headers take more than 256 KiB; without a body" },
   500: { $ref: "#/components/responses/InternalError" },

@@ -7,7 +7,7 @@
  */
 import { Elysia } from "elysia";
 import { type Address, topicsOf } from "../address.ts";
-import { toCorsHeaders } from "../auth/origin.ts";
+import type { Access } from "../auth/access.ts";
 import { PushError, quote } from "../errors.ts";
 import type { Hub, Outlet } from "../hub.ts";
 import { pageBytes, pageMessages } from "../journal.ts";
@@ -21,6 +21,7 @@ import { toContent } from "./frames.ts";
 import { Subscribers } from "./subscribers.ts";
 
 export interface PollParts {
+  readonly access: Access;
   readonly hub: Hub;
   readonly createSessionId: () => string;
 }
@@ -129,19 +130,20 @@ interface Polls {
   readonly subscribers: Subscribers<Poll>;
 }
 
-export function openPolls({ hub, createSessionId }: PollParts) {
+export function openPolls({ access, hub, createSessionId }: PollParts) {
   const polls: Polls = { hub, subscribers: new Subscribers() };
 
   const routes = new Elysia().get(
     "/poll",
     async ({ request, server }) => {
       refuseHead(request);
+      access.checkClient(request);
       const query = readQuery(request.url, ["userid", "compid", ...sinceParameters, "wait"]);
       const since = readSince(query, request.headers);
       const wait = readWait(query.wait);
       hub.admit();
       const { offset, ...resumed } = hub.locate(since, query);
-      const cors = toCorsHeaders(request);
+      const cors = access.toCorsHeaders(request);
       if (resumed.resumed === false) return answer(hub.toId(offset), resumed, [], cors);
       server?.timeout(request, wait + graceSeconds);
       const session = new Poll(createSessionId(), query, polls, offset, wait * 1000);

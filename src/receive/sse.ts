@@ -15,7 +15,7 @@
  */
 import { Elysia } from "elysia";
 import { type Address, topicsOf } from "../address.ts";
-import { toCorsHeaders } from "../auth/origin.ts";
+import type { Access } from "../auth/access.ts";
 import { PushError } from "../errors.ts";
 import type { Hub, Outlet } from "../hub.ts";
 import type { Logger } from "../logger.ts";
@@ -28,6 +28,7 @@ import { toReplayedAtOnce, toStartHeaders } from "./start.ts";
 import { Subscribers } from "./subscribers.ts";
 
 export interface EventStreamParts {
+  readonly access: Access;
   readonly hub: Hub;
   readonly logger: Logger;
   readonly createSessionId: () => string;
@@ -159,7 +160,14 @@ interface Streams {
   readonly onSlow: (session: EventStream) => void;
 }
 
-export function openEventStreams({ hub, logger, createSessionId, maxQueued, ping }: EventStreamParts) {
+export function openEventStreams({
+  access,
+  hub,
+  logger,
+  createSessionId,
+  maxQueued,
+  ping,
+}: EventStreamParts) {
   const streams: Streams = {
     hub,
     subscribers: new Subscribers(),
@@ -175,9 +183,10 @@ export function openEventStreams({ hub, logger, createSessionId, maxQueued, ping
     "/sse",
     ({ request, server }) => {
       refuseHead(request);
+      access.checkClient(request);
       const query = readQuery(request.url, ["userid", "compid", ...sinceParameters]);
       const since = readSince(query, request.headers);
-      const headers = { ...streamHeaders, ...toCorsHeaders(request) };
+      const headers = { ...streamHeaders, ...access.toCorsHeaders(request) };
       try {
         hub.admit();
       } catch (error) {

@@ -7,6 +7,7 @@
  */
 import type { Server, WebSocketHandler } from "bun";
 import { Elysia } from "elysia";
+import type { Access } from "../auth/access.ts";
 import { PushError, quote } from "../errors.ts";
 import type { Hub, Outlet } from "../hub.ts";
 import type { Body } from "../message.ts";
@@ -22,6 +23,7 @@ import { type Format, WebSocketSession } from "./socket.ts";
 import { toReplayedAtOnce, toStartHeaders } from "./start.ts";
 
 export interface WebSocketParts {
+  readonly access: Access;
   readonly hub: Hub;
   readonly logger: Logger;
   readonly sessions: Sessions;
@@ -35,6 +37,7 @@ export interface WebSocketParts {
 }
 
 export function openWebSockets({
+  access,
   hub,
   logger,
   sessions,
@@ -61,6 +64,7 @@ export function openWebSockets({
   const routes = new Elysia().get(
     "/ws",
     ({ request, server }) => {
+      access.checkClient(request);
       const query = readQuery(request.url, ["userid", "compid", ...sinceParameters]);
       const since = readSince(query, request.headers);
       requireVersion(request);

@@ -3,12 +3,20 @@
  */
 import { expect, test } from "bun:test";
 import { batchRoutes } from "../../src/http/batch.ts";
+import { openAccess } from "../support/access.ts";
 import { batchForms } from "../support/batches.ts";
 import { createRig } from "../support/hub.ts";
 
 test.each(batchForms)("10,000 messages as $name are checked in ten turns or more", async ({ toBatch }) => {
   const { hub, metrics, delivered } = createRig({});
-  const app = batchRoutes({ hub, metrics, maxMessage: 1024, maxBatch: 2 ** 22, maxBatchCount: 10_000 });
+  const app = batchRoutes({
+    access: openAccess(),
+    hub,
+    metrics,
+    maxMessage: 1024,
+    maxBatch: 2 ** 22,
+    maxBatchCount: 10_000,
+  });
   const items = Array.from({ length: 10_000 }, (_, index) => ({ userid: "1", message: `${index}` }));
   const { body, type } = toBatch(items);
   let turns = 0;

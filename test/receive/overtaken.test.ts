@@ -8,6 +8,7 @@ import { createLogger } from "../../src/logger.ts";
 import { openPolls } from "../../src/receive/poll.ts";
 import { openEventStreams } from "../../src/receive/sse.ts";
 import { createSessionIds } from "../../src/session.ts";
+import { openAccess } from "../support/access.ts";
 import { createJournal, createRig, endings } from "../support/hub.ts";
 
 const logger = createLogger({ level: "error", format: "json", target: 2 });
@@ -27,7 +28,14 @@ function openForgetful() {
     remembered: () => [],
   });
   const rig = createRig({ journal: forgetful });
-  const parts = { hub: rig.hub, logger, createSessionId: createSessionIds(), maxQueued: 1e6, ping: 25_000 };
+  const parts = {
+    access: openAccess(),
+    hub: rig.hub,
+    logger,
+    createSessionId: createSessionIds(),
+    maxQueued: 1e6,
+    ping: 25_000,
+  };
   return { ...rig, parts, epoch: journal.epoch };
 }
 

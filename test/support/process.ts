@@ -16,7 +16,7 @@ export interface ServerProcess extends TestServer {
   readonly pid: number;
   /** The exit status; of a process that a signal ended, 128 and its number. */
   readonly exited: Promise<number>;
-  signal(signal: "SIGTERM" | "SIGINT" | "SIGKILL"): void;
+  signal(signal: "SIGTERM" | "SIGINT" | "SIGKILL" | "SIGHUP"): void;
 }
 
 /** Starts a server, and resolves when it listens. Its arguments must ask for JSON lines. */

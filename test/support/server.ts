@@ -42,6 +42,7 @@ async function startSource(argv: readonly string[]): Promise<TestServer> {
   });
   const server = await openServer({
     settings: result.settings,
+    keys: result.settings.apiKey,
     logger,
     build: { version: "0.0.0", commit: "test" },
   });

@@ -1,0 +1,70 @@
+/**
+ * The keys of publishers and operators: `Authorization: Bearer KEY`. Without any, everybody may.
+ *
+ * Several may be valid at once, so that one can be replaced by another without a moment in which neither is. Only digests are kept,
+ * and digests are compared: all of the same length, each with every key, in a time that says nothing about any of them.
+ */
+import { timingSafeEqual } from "node:crypto";
+import { PushError } from "../errors.ts";
+import { apiKeyRule, isApiKey } from "../kinds.ts";
+
+/** What is accepted as `Authorization`: the scheme of RFC 6750, in any case, and one token. */
+const bearer = /^bearer +([^\s]+) *$/i;
+
+export class PublisherKeys {
+  #digests: readonly Uint8Array[] = [];
+
+  constructor(keys: readonly string[]) {
+    this.replace(keys);
+  }
+
+  /** Whether anything is locked. */
+  get areRequired(): boolean {
+    return this.#digests.length > 0;
+  }
+
+  /** From now on only these are valid. */
+  replace(keys: readonly string[]): void {
+    this.#digests = keys.map(digest);
+  }
+
+  /** @throws PushError `unauthorized` when there are keys and the request has none of them */
+  check(headers: Headers): void {
+    if (this.#digests.length === 0) return;
+    const given = headers.get("authorization");
+    if (given === null)
+      throw new PushError(
+        "unauthorized",
+        'the header Authorization is missing, expected "Authorization: Bearer KEY"',
+      );
+    const key = bearer.exec(given)?.[1];
+    if (key === undefined)
+      throw new PushError(
+        "unauthorized",
+        'the header Authorization is malformed, expected "Authorization: Bearer KEY"',
+      );
+    const own = digest(key);
+    let isKnown = false;
+    // All of them, whichever it is.
+    for (const known of this.#digests) isKnown = timingSafeEqual(own, known) || isKnown;
+    if (!isKnown) throw new PushError("unauthorized", "the key in Authorization is not one of the API keys");
+  }
+}
+
+/** The keys in a file: one a line, beside empty lines and those that begin with `#`; or what is wrong with it. */
+export function parseKeyFile(text: string): readonly string[] | string {
+  const keys: string[] = [];
+  for (const [index, line] of text.split("\n").entries()) {
+    const key = line.trim();
+    if (key === "" || key.startsWith("#")) continue;
+    if (!isApiKey(key)) return `line ${index + 1} is not a key, expected each ${apiKeyRule}`;
+    keys.push(key);
+  }
+  return keys.length > 0 ? keys : "it has no key, expected at least one, a line each";
+}
+
+function digest(key: string): Uint8Array {
+  const bytes = new Uint8Array(Bun.SHA256.byteLength);
+  Bun.SHA256.hash(key, bytes);
+  return bytes;
+}

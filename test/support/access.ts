@@ -1,0 +1,14 @@
+/**
+ * What a route asks who may do what, for tests of a route alone: everybody may.
+ */
+import { Access } from "../../src/auth/access.ts";
+
+export function openAccess(): Access {
+  return new Access({
+    keys: [],
+    allowedOrigins: [],
+    isLoopback: true,
+    publicMetrics: false,
+    publicDocs: false,
+  });
+}
