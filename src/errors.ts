@@ -19,6 +19,7 @@ export const errorCodes = [
   "unsupported_media_type",
   "idempotency_key_reused",
   "unauthorized",
+  "forbidden",
   "foreign_host",
   "foreign_origin",
   "not_found",

@@ -10,6 +10,7 @@
  */
 import { type Address, fromTopic, topicOfAll, topicsOf } from "./address.ts";
 import { PushError } from "./errors.ts";
+import { Expiries } from "./expiries.ts";
 import {
   Idempotency,
   type Outcome,
@@ -58,6 +59,7 @@ export class Hub {
   readonly #delivered = new Map<Offset, number>();
   readonly replays: Replays;
   readonly idempotency: Idempotency;
+  readonly expiries: Expiries;
   /** How many appends are under way. */
   #appending = 0;
   #draining = false;
@@ -66,6 +68,9 @@ export class Hub {
     this.#parts = parts;
     this.replays = new Replays(parts);
     this.idempotency = new Idempotency({ journal: parts.journal, maxKeys: parts.maxIdempotencyKeys });
+    this.expiries = new Expiries({
+      expire: (session) => session.close(closeCodes.tokenExpired, "the token has expired"),
+    });
     parts.journal.tail((messages, here) => {
       for (const message of messages) this.#deliver(message, here);
     });
@@ -152,10 +157,14 @@ export class Hub {
     return this.#parts.journal.head;
   }
 
-  /** @param after where its stream begins */
-  attach(session: Follower, after: Offset): void {
+  /**
+   * @param after     where its stream begins
+   * @param expiresAt when it ends, in milliseconds since 1970
+   */
+  attach(session: Follower, after: Offset, expiresAt?: number): void {
     const { sessions, metrics, logger } = this.#parts;
     sessions.add(session);
+    if (expiresAt !== undefined) this.expiries.set(session, expiresAt);
     metrics.sessionsOpened++;
     if (logger.showsActivity) logger.activity("session opened", describe(session));
     // It was on its way when the server began to stop.
@@ -168,6 +177,7 @@ export class Hub {
     const { sessions, metrics, logger } = this.#parts;
     if (!sessions.remove(session)) return;
     this.replays.stop(session);
+    this.expiries.delete(session);
     const reason = this.#draining && end === "closed" ? "drained" : end;
     metrics.sessionEnded(reason);
     if (logger.showsActivity) logger.activity("session closed", { ...describe(session), reason, code });

@@ -97,6 +97,21 @@ export const kinds = {
       return keys.every(isApiKey) ? keys : undefined;
     },
   } satisfies Kind<readonly string[]>,
+  secret: {
+    expected: "32 to 1024 characters of printable ASCII",
+    placeholder: "SECRET",
+    isText: true,
+    isSecret: true,
+    absent: "",
+    parse: (text) => (/^[\x20-\x7e]{32,1024}$/.test(text) ? text : undefined),
+  } satisfies Kind<string>,
+  name: {
+    expected: "a text of 1 to 256 characters of printable ASCII",
+    placeholder: "TEXT",
+    isText: true,
+    absent: "",
+    parse: (text) => (/^[\x20-\x7e]{1,256}$/.test(text) ? text : undefined),
+  } satisfies Kind<string>,
   origins: {
     expected: "origins with commas between (such as https://app.example.com or https://*.example.com)",
     placeholder: "ORIGINS",

@@ -15,6 +15,8 @@ export const closeCodes = {
   restart: 1012,
   /** The client reads too slowly, so that what it has not had is gone, or the server is overloaded: come back later. */
   overloaded: 1013,
+  /** The token has expired: come back with a new one. */
+  tokenExpired: 4001,
 } as const;
 
 /** Whether a client should connect again after it was closed with `code`. */
@@ -72,4 +74,7 @@ export type ServerFrame = WelcomeFrame | MessageFrame | PositionFrame | ErrorFra
 
 /** A text for the back end; or up to where the client has handled what came, of which the server keeps nothing. */
 export type ClientFrame =
-  { readonly type: "message"; readonly data: string } | { readonly type: "ack"; readonly id: string };
+  | { readonly type: "message"; readonly data: string }
+  | { readonly type: "ack"; readonly id: string }
+  /** A new token in place of the one that the session began with, for the same user. */
+  | { readonly type: "token"; readonly token: string };

@@ -4,6 +4,7 @@
  *   await using server = await openServer({ settings, logger, build });
  */
 import { Access } from "./auth/access.ts";
+import { type ClientTokens, deriveSecret, openClientTokens } from "./auth/client.ts";
 import { createApp } from "./http/app.ts";
 import { Hub } from "./hub.ts";
 import { rememberedMs } from "./idempotency.ts";
@@ -33,8 +34,12 @@ export interface Server extends AsyncDisposable {
   readonly port: number;
   /** How many messages the journal had when it was opened. */
   readonly found: number;
-  /** From now on these API keys are valid, and no others. */
-  replaceKeys(keys: readonly string[]): void;
+  /**
+   * From now on these API keys are valid, and no others; and the public keys of tokens are read again.
+   *
+   * @throws Error when those cannot be used: they stay as they were
+   */
+  reload(keys: readonly string[]): Promise<void>;
   /**
    * Stops in good order, within the time of `--drain`: not ready, no new sessions and pushes, requests in flight are answered,
    * sessions are closed with 1012 in batches. Then it is as closed as after `close`.
@@ -44,20 +49,32 @@ export interface Server extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-/** @throws UnusableFile, or an error with `code` EADDRINUSE, EACCES, … when it cannot listen */
+/** The keys of tokens cannot be used: the message says which, why, and what was expected. */
+export class UnusableTokens extends Error {
+  override readonly name = "UnusableTokens";
+}
+
+/** @throws UnusableFile, UnusableTokens, or an error with `code` EADDRINUSE, EACCES, … when it cannot listen */
 export async function openServer(parts: ServerParts): Promise<Server> {
+  const tokens = await openTokens(parts);
   const journal = await openJournal(parts.settings, parts.logger);
   try {
-    return listen(parts, journal);
+    return listen(parts, journal, tokens);
   } catch (error) {
     await journal.close();
     throw error;
   }
 }
 
-function listen({ settings, keys, logger, build }: ServerParts, journal: Journal): Server {
+function listen(
+  { settings, keys, logger, build }: ServerParts,
+  journal: Journal,
+  tokens: ClientTokens | undefined,
+): Server {
   const access = new Access({
     keys,
+    tokens,
+    anonymous: settings.anonymous,
     allowedOrigins: settings.allowOrigin,
     isLoopback: isLoopback(settings.host) && !settings.insecure,
     publicMetrics: settings.publicMetrics,
@@ -97,6 +114,7 @@ function listen({ settings, keys, logger, build }: ServerParts, journal: Journal
     maxMessage,
     maxBatch,
     maxBatchCount,
+    maxTokenTime: settings.maxTokenTime,
     version: build.version,
     receivers: [webSockets.routes, eventStreams.routes, polls.routes],
   });
@@ -123,7 +141,11 @@ function listen({ settings, keys, logger, build }: ServerParts, journal: Journal
     url: url.origin,
     port,
     found,
-    replaceKeys: (valid) => access.replaceKeys(valid),
+    async reload(valid) {
+      access.replaceKeys(valid);
+      tokens?.replaceSecrets(toSecrets(settings.jwtSecret, valid));
+      await tokens?.reload();
+    },
     drain,
     close,
     [Symbol.asyncDispose]: close,
@@ -146,6 +168,31 @@ function listen({ settings, keys, logger, build }: ServerParts, journal: Journal
     await listener?.stop(true);
     await journal.close();
   }
+}
+
+/** What clients' tokens are verified with, where anything is locked at all. */
+async function openTokens({ settings, keys, logger }: ServerParts): Promise<ClientTokens | undefined> {
+  const { jwtSecret, jwks, jwtIssuer, jwtAudience, jwtLeeway, maxTokenTime } = settings;
+  const secrets = toSecrets(jwtSecret, keys);
+  if (secrets.length === 0 && jwks === "") return undefined;
+  try {
+    return await openClientTokens({
+      secrets,
+      jwks: jwks || undefined,
+      issuer: jwtIssuer || undefined,
+      audience: jwtAudience || undefined,
+      leewayMs: jwtLeeway,
+      maxLifetimeMs: maxTokenTime,
+      logger,
+    });
+  } catch (error) {
+    throw new UnusableTokens(error instanceof Error ? error.message : String(error), { cause: error });
+  }
+}
+
+/** Several nodes with the same API keys agree on them, also while one key is replaced by another. */
+function toSecrets(jwtSecret: string, keys: readonly string[]): readonly Uint8Array[] {
+  return jwtSecret === "" ? keys.map(deriveSecret) : [new TextEncoder().encode(jwtSecret)];
 }
 
 async function openJournal(settings: Settings, logger: Logger): Promise<Journal> {

@@ -12,9 +12,19 @@ const source = join(import.meta.dir, "../src");
 const layers = new Map(
   [
     ["protocol.ts", "errors.ts"],
-    ["address.ts", "message.ts", "session.ts", "logger.ts", "metrics.ts", "kinds.ts", "client"],
-    ["settings.ts", "journal.ts", "presence.ts", "query.ts", "since.ts", "console"],
-    ["replay.ts", "idempotency.ts"],
+    [
+      "address.ts",
+      "message.ts",
+      "session.ts",
+      "logger.ts",
+      "metrics.ts",
+      "kinds.ts",
+      "rates.ts",
+      "settings-table.ts",
+      "client",
+    ],
+    ["settings-table.ts", "journal.ts", "presence.ts", "query.ts", "since.ts", "console"],
+    ["replay.ts", "idempotency.ts", "expiries.ts", "settings.ts"],
     ["hub.ts"],
     ["journal", "presence", "auth", "http", "receive", "webhook.ts"],
     ["server.ts"],
@@ -35,6 +45,7 @@ const exceptions = new Set(["http → auth", "receive → auth", "main.ts → cl
 /** What comes from outside, and the only files or folders that may import it. */
 const packages: readonly (readonly [name: RegExp, places: readonly string[]])[] = [
   [/^(elysia|@elysiajs\/.+)(\/|$)/, ["http", "receive", "server.ts"]],
+  [/^jose(\/|$)/, ["auth"]],
   [/^prom-client(\/|$)/, ["metrics.ts"]],
   [/^pino([-/]|$)/, ["logger.ts"]],
   [/^bun:sqlite$/, ["file", "guard", "reader", "writer"].map((part) => `journal/sqlite-${part}.ts`)],

@@ -5,10 +5,10 @@ import {
   findConfigPath,
   readSettings,
   type Settings,
-  settingsTable,
   type SettingsSources,
   toMarkdown,
 } from "../src/settings.ts";
+import { settingsTable } from "../src/settings-table.ts";
 
 test("without any source every setting has its default, in bytes and milliseconds", () => {
   expect(settingsOf({})).toEqual({
@@ -17,6 +17,13 @@ test("without any source every setting has its default, in bytes and millisecond
     insecure: false,
     apiKey: [],
     apiKeyFile: "",
+    jwtSecret: "",
+    jwks: "",
+    jwtIssuer: "",
+    jwtAudience: "",
+    jwtLeeway: 30_000,
+    maxTokenTime: 86_400_000,
+    anonymous: false,
     allowOrigin: [],
     publicMetrics: false,
     publicDocs: false,

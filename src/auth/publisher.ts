@@ -37,18 +37,27 @@ export class PublisherKeys {
         "unauthorized",
         'the header Authorization is missing, expected "Authorization: Bearer KEY"',
       );
-    const key = bearer.exec(given)?.[1];
-    if (key === undefined)
-      throw new PushError(
-        "unauthorized",
-        'the header Authorization is malformed, expected "Authorization: Bearer KEY"',
-      );
-    const own = digest(key);
+    const own = digest(readBearer(given, "KEY"));
     let isKnown = false;
     // All of them, whichever it is.
     for (const known of this.#digests) isKnown = timingSafeEqual(own, known) || isKnown;
     if (!isKnown) throw new PushError("unauthorized", "the key in Authorization is not one of the API keys");
   }
+}
+
+/**
+ * What stands behind `Bearer` in the header Authorization.
+ *
+ * @param what what is expected there
+ * @throws PushError `unauthorized`
+ */
+export function readBearer(authorization: string, what: string): string {
+  const found = bearer.exec(authorization)?.[1];
+  if (found !== undefined) return found;
+  throw new PushError(
+    "unauthorized",
+    `the header Authorization is malformed, expected "Authorization: Bearer ${what}"`,
+  );
 }
 
 /** The keys in a file: one a line, beside empty lines and those that begin with `#`; or what is wrong with it. */

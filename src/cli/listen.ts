@@ -22,6 +22,7 @@ Usage: server-push listen [--userid ID] [--compid ID] [OPTIONS]
                   it, begin now
   --count N       End after N messages
   --json          Print {"data":"…"}, or {"base64":"…"} for a binary message
+  --token TOKEN   Who to be, where the server needs to know; better from the environment: SERVER_PUSH_TOKEN
   --url URL       The server (http://127.0.0.1:8888)
 
 A text is printed as it is, but that line breaks and control characters are shown as \\n and \\u001b, so that a
@@ -41,6 +42,7 @@ export async function listen(argv: readonly string[]): Promise<number> {
   const parsed = parse(argv, {
     ...addressOptions,
     since: { type: "string" },
+    token: { type: "string" },
     count: { type: "string" },
     json: { type: "boolean", default: false },
   });
@@ -57,6 +59,12 @@ export async function listen(argv: readonly string[]): Promise<number> {
   if (url === undefined)
     return fail(2, "--url: expected an http or https URL, such as http://127.0.0.1:8888");
 
+  const token = values.token ?? process.env["SERVER_PUSH_TOKEN"];
+  // A header could not carry it; what is wrong with it besides, the server says.
+  if (token !== undefined && !/^[!-~]+$/.test(token))
+    return fail(2, "--token, or SERVER_PUSH_TOKEN: expected characters of printable ASCII");
+  const headers = token === undefined ? {} : { Authorization: `Bearer ${token}` };
+
   const lines = new Lines();
   let wanted = values.count === undefined ? Number.POSITIVE_INFINITY : Number(values.count);
   const take = (frame: ServerFrame): boolean => {
@@ -72,7 +80,7 @@ export async function listen(argv: readonly string[]): Promise<number> {
   let everOpen = false;
   let pauseMs = firstPauseMs;
   for (;;) {
-    const { state, code, reason } = await receive(url, take);
+    const { state, code, reason } = await receive(url, headers, take);
     if (state !== "connecting") {
       everOpen = true;
       pauseMs = firstPauseMs;
@@ -82,7 +90,7 @@ export async function listen(argv: readonly string[]): Promise<number> {
       if (wanted === 0) return 0;
       continue;
     }
-    if (!everOpen) return fail(1, await explain(url));
+    if (!everOpen) return fail(1, await explain(url, headers));
     if (!mayReconnect(code)) {
       await lines.written();
       return fail(1, `closed by the server: ${code} ${reason}`);
@@ -94,6 +102,8 @@ export async function listen(argv: readonly string[]): Promise<number> {
   }
 }
 
+type Headers = Readonly<Record<string, string>>;
+
 interface Ending {
   /** How far it came: `stopped` when `take` wanted no more. */
   readonly state: "connecting" | "opened" | "stopped";
@@ -102,10 +112,10 @@ interface Ending {
 }
 
 /** One connection, from its begin to its end: closes it when `take` wants no more, and gives it up when nothing is heard. */
-function receive(url: URL, take: (frame: ServerFrame) => boolean): Promise<Ending> {
+function receive(url: URL, headers: Headers, take: (frame: ServerFrame) => boolean): Promise<Ending> {
   const target = new URL(url);
   target.protocol = url.protocol.replace("http", "ws");
-  const socket = new WebSocket(target, subprotocol);
+  const socket = new WebSocket(target, { protocols: [subprotocol], headers });
   const { promise, resolve } = Promise.withResolvers<Ending>();
   let state: Ending["state"] = "connecting";
   let silenceMs = handshakeMs;
@@ -142,9 +152,9 @@ function receive(url: URL, take: (frame: ServerFrame) => boolean): Promise<Endin
 }
 
 /** Why the handshake failed: the same URL without one runs the same checks and says it. */
-async function explain(url: URL): Promise<string> {
+async function explain(url: URL, headers: Headers): Promise<string> {
   try {
-    const response = await call(url, { signal: AbortSignal.timeout(handshakeMs) });
+    const response = await call(url, { headers, signal: AbortSignal.timeout(handshakeMs) });
     return response.status === 426
       ? `${url.origin} did not accept a WebSocket with the subprotocol ${subprotocol}`
       : await readProblem(response);

@@ -8,7 +8,7 @@ import { quote } from "../errors.ts";
 import { UnusableFile } from "../journal.ts";
 import { createLogger, type Logger } from "../logger.ts";
 import { maxFileDescriptors } from "../metrics.ts";
-import { openServer, type Server, type ServerParts } from "../server.ts";
+import { openServer, type Server, type ServerParts, UnusableTokens } from "../server.ts";
 import { findConfigPath, readSettings, type Settings, type SettingsFile } from "../settings.ts";
 import { build } from "./version.ts";
 import { fail } from "./output.ts";
@@ -55,6 +55,7 @@ async function open(parts: ServerParts): Promise<Server | string> {
   try {
     return await openServer(parts);
   } catch (error) {
+    if (error instanceof UnusableTokens) return `--jwks: ${error.message}`;
     if (error instanceof UnusableFile) return `--data: ${error.message}`;
     const host = settings.host.includes(":") ? `[${settings.host}]` : settings.host;
     const place = `${host}:${settings.port}`;
@@ -68,9 +69,10 @@ async function open(parts: ServerParts): Promise<Server | string> {
 }
 
 /** Who may do what, in one line. */
-function describeAccess({ host, insecure }: Settings, keys: number): string {
-  if (keys > 0)
-    return `a push needs ${keys === 1 ? "the API key" : `one of ${keys} API keys`}; anyone who can reach it may listen`;
+function describeAccess({ host, insecure, anonymous, jwtSecret, jwks }: Settings, keys: number): string {
+  const listening = `to listen needs a token${anonymous ? ", but to what is pushed to all (--anonymous)" : ""}`;
+  if (keys > 0) return `a push needs ${keys === 1 ? "the API key" : `one of ${keys} API keys`}; ${listening}`;
+  if (jwtSecret !== "" || jwks !== "") return `a push needs NO key, as there is no --api-key; ${listening}`;
   if (insecure)
     return "ANYONE who can reach it needs no key to push or listen (--insecure); --api-key closes it";
   return `only programs on this machine can reach it (${host}), and need no key to push or listen; --api-key with --host opens it to others`;
@@ -92,8 +94,14 @@ async function readKeys({ apiKey, apiKeyFile }: Settings): Promise<readonly stri
 async function reload(server: Server, settings: Settings, logger: Logger): Promise<void> {
   const keys = await readKeys(settings);
   if (typeof keys === "string") return logger.error("the API keys stay as they were", { reason: keys });
-  server.replaceKeys(keys);
-  logger.info("reloaded", { keys: keys.length });
+  try {
+    await server.reload(keys);
+    logger.info("reloaded", { keys: keys.length });
+  } catch (error) {
+    logger.error("the public keys of tokens stay as they were", {
+      reason: error instanceof Error ? error.message : String(error),
+    });
+  }
 }
 
 async function resolves(host: string): Promise<boolean> {

@@ -15,6 +15,7 @@ import { describeApi } from "./openapi.ts";
 import { pageRoutes } from "./pages.ts";
 import { pushRoutes } from "./push.ts";
 import { statusRoutes } from "./status.ts";
+import { tokenRoutes } from "./tokens.ts";
 
 export interface AppParts {
   readonly access: Access;
@@ -26,6 +27,8 @@ export interface AppParts {
   /** The largest batch, in bytes and in messages. */
   readonly maxBatch: number;
   readonly maxBatchCount: number;
+  /** How far away the end of a token may be, in milliseconds. */
+  readonly maxTokenTime: number;
   readonly version: string;
   /** The ways to receive. */
   readonly receivers: readonly AnyElysia[];
@@ -57,7 +60,8 @@ export function createApp(parts: AppParts): AnyElysia {
     .use(pageRoutes())
     .use(statusRoutes(parts))
     .use(pushRoutes(parts))
-    .use(batchRoutes(parts));
+    .use(batchRoutes(parts))
+    .use(tokenRoutes(parts));
   for (const receiver of receivers) app.use(receiver);
 
   /** What pages call, so that those that may read the answer can also read why there is none. */

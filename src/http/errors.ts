@@ -28,6 +28,7 @@ export const answers: Readonly<Record<ErrorCode, Answer>> = {
     title: "Unauthorized",
     headers: { "WWW-Authenticate": 'Bearer realm="server-push"' },
   },
+  forbidden: { status: 403, title: "Forbidden" },
   foreign_host: { status: 403, title: "Foreign host" },
   foreign_origin: { status: 403, title: "Foreign origin" },
   not_found: { status: 404, title: "Not found" },
@@ -44,7 +45,7 @@ export const answers: Readonly<Record<ErrorCode, Answer>> = {
   internal: { status: 500, title: "Internal error" },
   too_many_sessions: { status: 503, title: "Too many sessions", headers: retrySoon },
   shutting_down: { status: 503, title: "Shutting down", headers: { ...retrySoon, Connection: "close" } },
-  unavailable: { status: 503, title: "Journal unavailable", headers: retrySoon },
+  unavailable: { status: 503, title: "Unavailable", headers: retrySoon },
 };
 
 export const problemType = "application/problem+json";

@@ -7,8 +7,8 @@ import { maxIdBytes } from "../address.ts";
 import { maxIdempotencyKeyBytes } from "../idempotency.ts";
 import { kinds } from "../kinds.ts";
 import { maxEventBytes, maxKeyBytes, maxTtl } from "../message.ts";
-import { answers } from "./errors.ts";
 import { describeProblems } from "./problems.ts";
+import { schemas } from "./schemas.ts";
 
 type Responses = OpenAPIV3.ResponsesObject;
 
@@ -79,6 +79,43 @@ export function describePush({
       ...(!inBody && {
         431: { description: "Request line and headers take more than 256 KiB; without a body" },
       }),
+    },
+  };
+}
+
+/** A token for a page to connect with. */
+export function describeTokens(): OpenAPIV3.OperationObject {
+  return {
+    operationId: "postToken",
+    tags: ["publishers"],
+    security: withKey,
+    summary: "Make a token for a page to connect with",
+    description:
+      "A JSON Web Token for this user, signed with the server's own secret. With `compid` it is good for that component only.",
+    parameters: [{ ...id("userid", "123"), required: true }, parameter("compid"), parameter("expires")],
+    responses: {
+      200: {
+        description: "The token, and in how many seconds it expires",
+        content: {
+          "application/json": {
+            schema: { $ref: "#/components/schemas/Token" },
+            example: { token: "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjMifQ.c2lnbmF0dXJl", expires: 3600 },
+          },
+        },
+      },
+      ...describeProblems(
+        [
+          ...badQuery,
+          "missing_parameter",
+          "unauthorized",
+          "foreign_host",
+          "foreign_origin",
+          "method_not_allowed",
+          "internal",
+          "unavailable",
+        ],
+        ["userid", "compid", "expires"],
+      ),
     },
   };
 }
@@ -163,7 +200,7 @@ const sinceParameter = (name: string, description: string): OpenAPIV3.ParameterO
 });
 
 /** The parameters of every call to receive. */
-const receiving = ["userid", "compid", "since", "last_event_id"];
+const receiving = ["userid", "compid", "since", "last_event_id", "token"];
 
 /** The document without its paths. */
 export function describeApi(version: string) {
@@ -246,6 +283,21 @@ export function describeApi(version: string) {
           schema: { type: "string" },
           example: "k3f9a0zq-1042",
         },
+        expires: {
+          name: "expires",
+          in: "query",
+          description: "In how many seconds the token expires, up to `--max-token-time`",
+          schema: { type: "integer", minimum: 1, default: 3600 },
+          example: 3600,
+        },
+        token: {
+          name: "token",
+          in: "query",
+          description:
+            "Who the client is, where the server needs to know: a token of `/tokens`, or of the issuer that the server trusts. Instead of it `Authorization: Bearer TOKEN`, or for a WebSocket a subprotocol `bearer.TOKEN` beside `push.v1`",
+          schema: { type: "string", minLength: 1 },
+          example: "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjMifQ.c2lnbmF0dXJl",
+        },
         wait: {
           name: "wait",
           in: "query",
@@ -258,81 +310,14 @@ export function describeApi(version: string) {
         InvalidQuery: theOnly(describeProblems(badQuery, receiving)),
         InvalidPollQuery: theOnly(describeProblems(badQuery, [...receiving, "wait"])),
         UpgradeRequired: theOnly(describeProblems(["upgrade_required"])),
-        NoNewSession: theOnly(describeProblems(["too_many_sessions", "shutting_down"])),
+        NoNewSession: theOnly(describeProblems(["too_many_sessions", "shutting_down", "unavailable"])),
         MethodNotAllowed: theOnly(describeProblems(["method_not_allowed"])),
-        Foreign: theOnly(describeProblems(["foreign_host", "foreign_origin"])),
+        NoToken: theOnly(describeProblems(["unauthorized"])),
+        NotAllowed: theOnly(describeProblems(["forbidden", "foreign_host", "foreign_origin"])),
         NotFound: theOnly(describeProblems(["not_found"])),
         InternalError: theOnly(describeProblems(["internal"])),
       },
-      schemas: {
-        Receipt: {
-          type: "object",
-          required: ["id", "sessions"],
-          properties: {
-            id: { type: "string", description: "Where the message stands in the journal; opaque" },
-            sessions: {
-              type: "integer",
-              minimum: 0,
-              description: "How many sessions this push was sent to: counted, never estimated",
-            },
-          },
-        },
-        Problem: {
-          type: "object",
-          required: ["type", "title", "status", "detail", "code"],
-          properties: {
-            type: { type: "string" },
-            title: { type: "string" },
-            status: { type: "integer" },
-            detail: { type: "string", description: "What was wrong, with what, and what was expected" },
-            code: { type: "string", enum: Object.keys(answers).filter((code) => code !== "malformed_frame") },
-            item: {
-              type: "integer",
-              minimum: 0,
-              description: "Of a batch: the item that is wrong, counted from 0",
-            },
-          },
-        },
-        Item: {
-          type: "object",
-          required: ["message"],
-          additionalProperties: false,
-          description: "With `userid`, `compid` or both, or with `all`",
-          properties: {
-            userid: { type: "string", minLength: 1, maxLength: maxIdBytes },
-            compid: { type: "string", minLength: 1, maxLength: maxIdBytes },
-            all: { type: "boolean", enum: [true] },
-            message: { type: "string", minLength: 1 },
-            event: { type: "string", minLength: 1, maxLength: maxEventBytes },
-            key: { type: "string", minLength: 1, maxLength: maxKeyBytes },
-            ttl: { type: "integer", minimum: 0, maximum: maxTtl },
-          },
-        },
-        PollAnswer: {
-          type: "object",
-          required: ["id", "messages"],
-          properties: {
-            id: { type: "string", description: "The `since` of the next poll" },
-            resumed: {
-              type: "boolean",
-              description: "Where an id was given: whether it is proven that nothing since was lost",
-            },
-            messages: {
-              type: "array",
-              items: {
-                type: "object",
-                required: ["id"],
-                properties: {
-                  id: { type: "string" },
-                  event: { type: "string" },
-                  data: { type: "string", description: "A text" },
-                  base64: { type: "string", description: "Bytes, instead of `data`" },
-                },
-              },
-            },
-          },
-        },
-      },
+      schemas,
     },
   } satisfies Partial<OpenAPIV3.Document>;
 }

@@ -23,6 +23,7 @@ const details: Readonly<Record<ErrorCode, string>> = {
   idempotency_key_reused:
     'Idempotency-Key "order-17" was used within five minutes for another push, expected a new key',
   unauthorized: 'the header Authorization is missing, expected "Authorization: Bearer KEY"',
+  forbidden: 'userid is "124", expected that of the token, or none',
   foreign_host:
     'Host is "evil.example.com", expected a loopback name such as localhost; with an API key, any host may call',
   foreign_origin: 'the page at "https://evil.example.com" may not do this',

@@ -5,7 +5,7 @@ const toParameters = (...names: readonly string[]) =>
   ["userid", "compid", ...names].map((name) => ({ $ref: `#/components/parameters/${name}` }));
 
 /** What every way to receive takes. */
-const common = ["since", "last_event_id", "lastEventIdHeader"] as const;
+const common = ["since", "last_event_id", "token", "lastEventIdHeader"] as const;
 
 const whoGetsWhat =
   "With `userid` and `compid` the session gets what is pushed to that user's component, to that user, to that component, and to all; with one of them, what is pushed to it and to all; with neither, what is pushed to all.";
@@ -23,7 +23,8 @@ const startHeaders = {
 
 const errors = {
   400: { $ref: "#/components/responses/InvalidQuery" },
-  403: { $ref: "#/components/responses/Foreign" },
+  401: { $ref: "#/components/responses/NoToken" },
+  403: { $ref: "#/components/responses/NotAllowed" },
   405: { $ref: "#/components/responses/MethodNotAllowed" },
   431: { description: "Request line and headers take more than 256 KiB; without a body" },
   500: { $ref: "#/components/responses/InternalError" },
@@ -39,7 +40,7 @@ export const webSocketDescription = {
     whoGetsWhat,
     fromWhere,
     "A request without the handshake runs the same checks and says what is wrong, or 426 when all is well: a browser cannot see why its handshake was refused, but can fetch the same URL.",
-    "Close codes: 1001 the server went away, 1009 a message from the client was larger than `--max-message`, 1012 the server restarts: come back after a random pause, 1013 what is missing was dropped from the journal meanwhile.",
+    "Close codes: 1001 the server went away, 1009 a message from the client was larger than `--max-message`, 1012 the server restarts: come back after a random pause, 1013 what is missing was dropped from the journal meanwhile, 4001 the token has expired: come back with a new one.",
   ].join("\n\n"),
   parameters: toParameters(...common),
   responses: {

@@ -27,7 +27,7 @@ export function readClientFrame(body: Body): ClientFrame | PushError {
     return malformed("is not JSON");
   }
   if (typeof frame !== "object" || frame === null || !("type" in frame))
-    return malformed("has no type, expected an object with type message or ack");
+    return malformed("has no type, expected an object with type message, ack or token");
   const { type } = frame;
   if (type === "message")
     return "data" in frame && typeof frame.data === "string"
@@ -37,7 +37,11 @@ export function readClientFrame(body: Body): ClientFrame | PushError {
     return "id" in frame && typeof frame.id === "string"
       ? { type, id: frame.id }
       : malformed("of type ack has no id, expected a string");
-  return malformed(`has the type ${quote(String(type))}, expected message or ack`);
+  if (type === "token")
+    return "token" in frame && typeof frame.token === "string"
+      ? { type, token: frame.token }
+      : malformed("of type token has no token, expected a string");
+  return malformed(`has the type ${quote(String(type))}, expected message, ack or token`);
 }
 
 function malformed(what: string): PushError {

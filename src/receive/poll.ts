@@ -15,9 +15,10 @@ import { type Message, type Offset, sizeOf } from "../message.ts";
 import type { MessageContent } from "../protocol.ts";
 import { readQuery, refuseHead } from "../query.ts";
 import type { Follower } from "../replay.ts";
-import { readSince, sinceParameters } from "../since.ts";
+import { readSince } from "../since.ts";
 import { pollDescription } from "./describe.ts";
 import { toContent } from "./frames.ts";
+import { clientParameters } from "./start.ts";
 import { Subscribers } from "./subscribers.ts";
 
 export interface PollParts {
@@ -137,18 +138,18 @@ export function openPolls({ access, hub, createSessionId }: PollParts) {
     "/poll",
     async ({ request, server }) => {
       refuseHead(request);
-      access.checkClient(request);
-      const query = readQuery(request.url, ["userid", "compid", ...sinceParameters, "wait"]);
+      const query = readQuery(request.url, [...clientParameters, "wait"]);
+      const { expiresAt, ...ids } = await access.admit(request, query);
       const since = readSince(query, request.headers);
       const wait = readWait(query.wait);
       hub.admit();
-      const { offset, ...resumed } = hub.locate(since, query);
+      const { offset, ...resumed } = hub.locate(since, ids);
       const cors = access.toCorsHeaders(request);
       if (resumed.resumed === false) return answer(hub.toId(offset), resumed, [], cors);
       server?.timeout(request, wait + graceSeconds);
-      const session = new Poll(createSessionId(), query, polls, offset, wait * 1000);
+      const session = new Poll(createSessionId(), ids, polls, offset, wait * 1000);
       request.signal.addEventListener("abort", () => session.close());
-      hub.attach(session, offset);
+      hub.attach(session, offset, expiresAt);
       const { position, messages } = await session.answered;
       return answer(hub.toId(position), resumed, messages, cors);
     },

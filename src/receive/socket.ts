@@ -21,13 +21,18 @@ export interface Format {
   encodeFrame(frame: ServerFrame): string | undefined;
 }
 
+export interface SocketStart extends Start {
+  /** When the session ends with its token, in milliseconds since 1970. */
+  readonly expiresAt?: number;
+}
+
 /** Its fields are all that an idle session costs beside the socket, so there are few. */
 export class WebSocketSession implements Follower {
   readonly id: string;
   readonly userid?: string;
   readonly compid?: string;
   readonly format: Format;
-  readonly start: Start;
+  readonly start: SocketStart;
   /** `asked` from a probe until something is heard of the client; `lost` when the next probe comes first; `slow` see `drop`. */
   state: "heard" | "asked" | "lost" | "slow" = "heard";
   isLive = false;
@@ -36,7 +41,7 @@ export class WebSocketSession implements Follower {
   /** There from `open` on, and the hub knows the session only from then on. */
   socket: Socket | undefined = undefined;
 
-  constructor(id: string, { userid, compid }: Address, format: Format, start: Start) {
+  constructor(id: string, { userid, compid }: Address, format: Format, start: SocketStart) {
     this.id = id;
     if (userid !== undefined) this.userid = userid;
     if (compid !== undefined) this.compid = compid;

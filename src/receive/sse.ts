@@ -13,18 +13,19 @@
  *
  *   id: k3f9a0zq-1990                  the position, now and then: moves lastEventId, and is no event
  */
+import type { Server } from "bun";
 import { Elysia } from "elysia";
 import { type Address, topicsOf } from "../address.ts";
-import type { Access } from "../auth/access.ts";
+import type { Access, Admission } from "../auth/access.ts";
 import { PushError } from "../errors.ts";
 import type { Hub, Outlet } from "../hub.ts";
 import type { Logger } from "../logger.ts";
 import type { Message } from "../message.ts";
 import { readQuery, refuseHead } from "../query.ts";
 import type { Follower } from "../replay.ts";
-import { readSince, sinceParameters } from "../since.ts";
+import { readSince } from "../since.ts";
 import { eventStreamDescription } from "./describe.ts";
-import { toReplayedAtOnce, toStartHeaders } from "./start.ts";
+import { type ClientQuery, clientParameters, toReplayedAtOnce, toStartHeaders } from "./start.ts";
 import { Subscribers } from "./subscribers.ts";
 
 export interface EventStreamParts {
@@ -183,31 +184,41 @@ export function openEventStreams({
     "/sse",
     ({ request, server }) => {
       refuseHead(request);
-      access.checkClient(request);
-      const query = readQuery(request.url, ["userid", "compid", ...sinceParameters]);
-      const since = readSince(query, request.headers);
-      const headers = { ...streamHeaders, ...access.toCorsHeaders(request) };
-      try {
-        hub.admit();
-      } catch (error) {
-        // An EventSource gives up for good on any other answer: it is told to come back, in the only way that it understands.
-        if (!(error instanceof PushError) || request.headers.get("accept")?.includes(streamType) !== true)
-          throw error;
-        return new Response(`retry: ${toRetry()}\n: ${error.detail}\n\n`, { headers });
-      }
-      const { offset, ...resumed } = hub.locate(since, query);
-      const id = hub.toId(offset);
-      const session = new EventStream(createSessionId(), query, streams);
-      server?.timeout(request, silentSeconds);
-      const welcome = JSON.stringify({ session: session.id, id, ...resumed, idle: ping / 1000 });
-      const body = session.open(
-        encoder.encode(`retry: ${toRetry()}\nevent: push.welcome\nid: ${id}\ndata: ${welcome}\n\n`),
-      );
-      hub.attach(session, offset);
-      return new Response(body, { headers: { ...headers, ...toStartHeaders(id, resumed.resumed) } });
+      const query = readQuery(request.url, clientParameters);
+      const admission = access.admit(request, query);
+      const open = (admitted: Admission) => begin(request, server, query, admitted);
+      return admission instanceof Promise ? admission.then(open) : open(admission);
     },
     { detail: eventStreamDescription },
   );
+
+  function begin(
+    request: Request,
+    server: Server<unknown> | null,
+    query: ClientQuery,
+    { expiresAt, ...ids }: Admission,
+  ): Response {
+    const since = readSince(query, request.headers);
+    const headers = { ...streamHeaders, ...access.toCorsHeaders(request) };
+    try {
+      hub.admit();
+    } catch (error) {
+      // An EventSource gives up for good on any other answer: it is told to come back, in the only way that it understands.
+      if (!(error instanceof PushError) || request.headers.get("accept")?.includes(streamType) !== true)
+        throw error;
+      return new Response(`retry: ${toRetry()}\n: ${error.detail}\n\n`, { headers });
+    }
+    const { offset, ...resumed } = hub.locate(since, ids);
+    const id = hub.toId(offset);
+    const session = new EventStream(createSessionId(), ids, streams);
+    server?.timeout(request, silentSeconds);
+    const welcome = JSON.stringify({ session: session.id, id, ...resumed, idle: ping / 1000 });
+    const body = session.open(
+      encoder.encode(`retry: ${toRetry()}\nevent: push.welcome\nid: ${id}\ndata: ${welcome}\n\n`),
+    );
+    hub.attach(session, offset, expiresAt);
+    return new Response(body, { headers: { ...headers, ...toStartHeaders(id, resumed.resumed) } });
+  }
 
   const outlet: Outlet = {
     deliver(message) {

@@ -1,6 +1,12 @@
 /**
  * How a stream begins, whatever it is carried by.
  */
+import { sinceParameters } from "../since.ts";
+
+/** What every way to receive takes in its query. */
+export const clientParameters = ["userid", "compid", ...sinceParameters, "token"] as const;
+
+export type ClientQuery = { readonly [name in (typeof clientParameters)[number]]?: string };
 
 /**
  * What may wait for a session before no more of a replay is sent to it, in bytes: so little that it is not taken for a slow one by

@@ -7,7 +7,7 @@
  */
 import type { Server, WebSocketHandler } from "bun";
 import { Elysia } from "elysia";
-import type { Access } from "../auth/access.ts";
+import type { Access, Admission } from "../auth/access.ts";
 import { PushError, quote } from "../errors.ts";
 import type { Hub, Outlet } from "../hub.ts";
 import type { Body } from "../message.ts";
@@ -16,11 +16,11 @@ import type { Logger } from "../logger.ts";
 import { subprotocol } from "../protocol.ts";
 import { readQuery } from "../query.ts";
 import type { Sessions } from "../session.ts";
-import { readSince, sinceParameters } from "../since.ts";
+import { readSince } from "../since.ts";
 import { webSocketDescription } from "./describe.ts";
 import { readClientFrame, toMessageFrame } from "./frames.ts";
 import { type Format, WebSocketSession } from "./socket.ts";
-import { toReplayedAtOnce, toStartHeaders } from "./start.ts";
+import { type ClientQuery, clientParameters, toReplayedAtOnce, toStartHeaders } from "./start.ts";
 
 export interface WebSocketParts {
   readonly access: Access;
@@ -64,25 +64,39 @@ export function openWebSockets({
   const routes = new Elysia().get(
     "/ws",
     ({ request, server }) => {
-      access.checkClient(request);
-      const query = readQuery(request.url, ["userid", "compid", ...sinceParameters]);
-      const since = readSince(query, request.headers);
-      requireVersion(request);
-      hub.admit();
-      requireUpgrade(request.headers.get("upgrade")?.toLowerCase() === "websocket");
-      const start = hub.locate(since, query);
-      const offered = request.headers.get("sec-websocket-protocol");
-      const isPushV1 = offered?.split(",").some((name) => name.trim() === subprotocol) === true;
-      const data = new WebSocketSession(createSessionId(), query, isPushV1 ? pushV1 : plain, start);
-      const headers = {
-        ...toStartHeaders(hub.toId(start.offset), start.resumed),
-        // Without the empty header Bun would accept the first subprotocol that is offered, whatever it is.
-        "Sec-WebSocket-Protocol": isPushV1 ? subprotocol : "",
-      };
-      requireUpgrade(server?.upgrade(request, { data, headers }) === true);
+      const query = readQuery(request.url, clientParameters);
+      const admission = access.admit(request, query);
+      const open = (admitted: Admission) => upgrade(request, server, query, admitted);
+      // An upgrade in the turn of the request costs less.
+      return admission instanceof Promise ? admission.then(open) : open(admission);
     },
     { detail: webSocketDescription },
   );
+
+  function upgrade(
+    request: Request,
+    server: Server<unknown> | null,
+    query: ClientQuery,
+    { expiresAt, ...ids }: Admission,
+  ): void {
+    const since = readSince(query, request.headers);
+    requireVersion(request);
+    hub.admit();
+    requireUpgrade(request.headers.get("upgrade")?.toLowerCase() === "websocket");
+    const start = hub.locate(since, ids);
+    const offered = request.headers.get("sec-websocket-protocol");
+    const isPushV1 = offered?.split(",").some((name) => name.trim() === subprotocol) === true;
+    const data = new WebSocketSession(createSessionId(), ids, isPushV1 ? pushV1 : plain, {
+      ...start,
+      ...(expiresAt !== undefined && { expiresAt }),
+    });
+    const headers = {
+      ...toStartHeaders(hub.toId(start.offset), start.resumed),
+      // Without the empty header Bun would accept the first subprotocol that is offered, whatever it is.
+      "Sec-WebSocket-Protocol": isPushV1 ? subprotocol : "",
+    };
+    requireUpgrade(server?.upgrade(request, { data, headers }) === true);
+  }
 
   const websocket: WebSocketHandler<WebSocketSession> = {
     maxPayloadLength: maxMessage,
@@ -94,7 +108,7 @@ export function openWebSockets({
     perMessageDeflate: false,
     open(socket) {
       const session = socket.data;
-      const { offset, ...resumed } = session.start;
+      const { offset, expiresAt, ...resumed } = session.start;
       session.socket = socket;
       if (session.format === pushV1) pushV1Sessions++;
       session.tell({
@@ -104,7 +118,7 @@ export function openWebSockets({
         ...resumed,
         idle: ping / 1000,
       });
-      hub.attach(session, offset);
+      hub.attach(session, offset, expiresAt);
     },
     message({ data: session }, body) {
       session.state = "heard";
@@ -112,6 +126,7 @@ export function openWebSockets({
       const frame = readClientFrame(body);
       if (frame instanceof PushError) session.tell({ type: "error", code: frame.code, detail: frame.detail });
       else if (frame.type === "message") hub.receive(session, frame.data);
+      else if (frame.type === "token") renew(session, frame.token);
     },
     ping({ data: session }) {
       session.state = "heard";
@@ -133,6 +148,19 @@ export function openWebSockets({
     },
   };
   return { routes, websocket, createOutlet };
+
+  function renew(session: WebSocketSession, token: string): void {
+    access.renew(session, token).then(
+      (expiresAt) => {
+        if (hub.expiries.has(session)) hub.expiries.set(session, expiresAt);
+      },
+      (error: unknown) => {
+        if (error instanceof PushError)
+          return session.tell({ type: "error", code: error.code, detail: error.detail });
+        logger.error("a token could not be verified", { error: String(error) });
+      },
+    );
+  }
 
   function createOutlet(server: Pick<Server<unknown>, "publish" | "subscriberCount">): Outlet {
     return {

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import manifest from "../../package.json" with { type: "json" };
-import { settingsTable } from "../../src/settings.ts";
+import { settingsTable } from "../../src/settings-table.ts";
 import { run } from "../support/process.ts";
 import { program } from "../support/program.ts";
 

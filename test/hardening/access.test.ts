@@ -16,6 +16,7 @@ beforeAll(async () => {
     startServer(),
     startServer({
       "api-key": `${key},${other}`,
+      anonymous: "true",
       "allow-origin": "https://app.example.com,https://*.partner.example.com",
     }),
   ]);

@@ -98,6 +98,7 @@ describe("the document", () => {
       "POST /batch",
       "POST /push",
       "POST /pushtoall",
+      "POST /tokens",
     ]);
   });
 
@@ -166,6 +167,8 @@ describe("the document", () => {
       ["since", 1, undefined],
       ["last_event_id", 1, undefined],
       ["lastEventIdHeader", undefined, undefined],
+      ["expires", 1, undefined],
+      ["token", 1, undefined],
       ["wait", 0, 120],
     ]);
   });

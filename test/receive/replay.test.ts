@@ -87,6 +87,7 @@ describe.each(streams)("over $name, a reader that stops in the middle of its rep
       await expectBacklog(receiver, backlog.count, backlog.size);
       expect((await readMetrics(server)).get("server_push_sessions")).toBe(1);
     },
+    20_000,
   );
 
   test("holds up nobody who is live, and takes little memory, also when there are many of it", async () => {

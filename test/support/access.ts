@@ -6,6 +6,8 @@ import { Access } from "../../src/auth/access.ts";
 export function openAccess(): Access {
   return new Access({
     keys: [],
+    tokens: undefined,
+    anonymous: false,
     allowedOrigins: [],
     isLoopback: true,
     publicMetrics: false,

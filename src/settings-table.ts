@@ -1,0 +1,190 @@
+/**
+ * The settings: one table, from which come the flags, the environment, the file, the help and the README's table. To add one, add a
+ * row.
+ */
+import type { kinds } from "./kinds.ts";
+
+interface Row {
+  readonly name: string;
+  readonly kind: keyof typeof kinds;
+  readonly default: string;
+  readonly help: string;
+}
+
+export const settingsTable = [
+  {
+    name: "host",
+    kind: "host",
+    default: "127.0.0.1",
+    help: "The address to listen on; one that is not loopback needs an API key, or --insecure",
+  },
+  { name: "port", kind: "port", default: "8888", help: "The port to listen on; 0 takes any that is free" },
+  {
+    name: "insecure",
+    kind: "switch",
+    default: "false",
+    help: "Listen on any address although anyone who reaches it may push and listen",
+  },
+  {
+    name: "api-key",
+    kind: "keys",
+    default: "",
+    help: "What a push has to bring, as Authorization: Bearer KEY; several are all valid, so that one can replace another",
+  },
+  {
+    name: "api-key-file",
+    kind: "path",
+    default: "",
+    help: "A file with more API keys, a line each; it is read again on SIGHUP",
+  },
+  {
+    name: "jwt-secret",
+    kind: "secret",
+    default: "",
+    help: "What clients' tokens are signed with (HS256); without it, a secret that is derived from the API keys",
+  },
+  {
+    name: "jwks",
+    kind: "path",
+    default: "",
+    help: "The URL or the file of an issuer's public keys, for tokens of RS256, PS256, ES256, ES384 or EdDSA",
+  },
+  {
+    name: "jwt-issuer",
+    kind: "name",
+    default: "",
+    help: "The iss that a token must have",
+  },
+  {
+    name: "jwt-audience",
+    kind: "name",
+    default: "",
+    help: "The aud that a token must have",
+  },
+  {
+    name: "jwt-leeway",
+    kind: "duration",
+    default: "30s",
+    help: "By how much the clocks of issuers may differ from this one",
+  },
+  {
+    name: "max-token-time",
+    kind: "duration",
+    default: "24h",
+    help: "How far away the end of a token may be at the most",
+  },
+  {
+    name: "anonymous",
+    kind: "switch",
+    default: "false",
+    help: "Let clients without a token listen to what is pushed to all, where others need one",
+  },
+  {
+    name: "allow-origin",
+    kind: "origins",
+    default: "",
+    help: "The origins of pages that may connect, beside those of the same host",
+  },
+  {
+    name: "public-metrics",
+    kind: "switch",
+    default: "false",
+    help: "Show /metrics without an API key",
+  },
+  {
+    name: "public-docs",
+    kind: "switch",
+    default: "false",
+    help: "Show the API's document, /swagger/json, without an API key",
+  },
+  {
+    name: "max-message",
+    kind: "buffer",
+    default: "64KiB",
+    help: "The largest message, pushed or from a client; larger is 413, or close code 1009",
+  },
+  {
+    name: "max-sessions",
+    kind: "count",
+    default: "100000",
+    help: "The most sessions at once, at most 9 in 10 of the open files allowed; one more is refused with 503",
+  },
+  {
+    name: "max-queued",
+    kind: "buffer",
+    default: "1MiB",
+    help: "What may wait for a session that reads slowly, at least --max-message; over it, the session is dropped",
+  },
+  {
+    name: "ping",
+    kind: "ping",
+    default: "25s",
+    help: "How often every session is pinged; one that has not answered by the next ping is dropped",
+  },
+  {
+    name: "http-timeout",
+    kind: "seconds",
+    default: "30s",
+    help: "An HTTP connection that is silent for about this long is closed, and one whose body takes longer to come",
+  },
+  {
+    name: "drain",
+    kind: "duration",
+    default: "8s",
+    help: "How long stopping may take: sessions are closed in batches, requests in flight are answered",
+  },
+  {
+    name: "data",
+    kind: "path",
+    default: "",
+    help: "The file that the journal is kept in, so that it survives the end of the process; without it, it is in memory",
+  },
+  {
+    name: "retain-time",
+    kind: "duration",
+    default: "10m",
+    help: "How long the journal keeps a message at the most",
+  },
+  {
+    name: "retain-bytes",
+    kind: "bytes",
+    default: "64MiB",
+    help: "What the journal's messages may take in memory, or in the file",
+  },
+  {
+    name: "retain-count",
+    kind: "countOrNone",
+    default: "100000",
+    help: "How many messages the journal keeps at the most; with 0 nothing can be replayed",
+  },
+  {
+    name: "max-idempotency-keys",
+    kind: "count",
+    default: "100000",
+    help: "How many idempotency keys are remembered for five minutes, 100 messages of a batch as one; the oldest go first",
+  },
+  {
+    name: "max-batch",
+    kind: "buffer",
+    default: "4MiB",
+    help: "The largest body of a batch; larger is 413",
+  },
+  {
+    name: "max-batch-count",
+    kind: "count",
+    default: "10000",
+    help: "The most messages in a batch; more are 413",
+  },
+  {
+    name: "log-level",
+    kind: "level",
+    default: "info",
+    help: "The least severe level that is logged",
+  },
+  {
+    name: "log-format",
+    kind: "format",
+    default: "auto",
+    help: "How it is logged; auto is text in a terminal, else json",
+  },
+] as const satisfies readonly Row[];
