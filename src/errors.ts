@@ -25,6 +25,8 @@ export const errorCodes = [
   "not_found",
   "method_not_allowed",
   "upgrade_required",
+  "rate_limited",
+  "quota_exceeded",
   "too_many_sessions",
   "shutting_down",
   "unavailable",

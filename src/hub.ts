@@ -24,6 +24,7 @@ import type { Logger } from "./logger.ts";
 import { type Body, type Draft, type Message, type Offset, sizeOf, toMessageId } from "./message.ts";
 import type { Metrics, SessionEnd } from "./metrics.ts";
 import { closeCodes } from "./protocol.ts";
+import type { Claimant, Quotas } from "./quotas.ts";
 import { type Follower, Replays } from "./replay.ts";
 import type { Session, Sessions } from "./session.ts";
 import type { Since } from "./since.ts";
@@ -48,6 +49,7 @@ export interface HubParts {
   readonly metrics: Metrics;
   readonly logger: Logger;
   readonly maxSessions: number;
+  readonly quotas: Quotas;
   /** How many idempotency keys are remembered at once. */
   readonly maxIdempotencyKeys: number;
 }
@@ -125,11 +127,12 @@ export class Hub {
   /**
    * Whether one more session may begin.
    *
-   * @throws PushError `shutting_down` or `too_many_sessions`
+   * @throws PushError `shutting_down`, `too_many_sessions`, `rate_limited` or `quota_exceeded`
    */
-  admit(): void {
+  admit(claimant: Claimant): void {
     this.refuseWhileDraining();
-    const { sessions, maxSessions } = this.#parts;
+    const { sessions, maxSessions, quotas } = this.#parts;
+    quotas.check(claimant);
     if (sessions.size >= maxSessions)
       throw new PushError(
         "too_many_sessions",
@@ -162,8 +165,9 @@ export class Hub {
    * @param expiresAt when it ends, in milliseconds since 1970
    */
   attach(session: Follower, after: Offset, expiresAt?: number): void {
-    const { sessions, metrics, logger } = this.#parts;
+    const { sessions, metrics, logger, quotas } = this.#parts;
     sessions.add(session);
+    quotas.enter(session);
     if (expiresAt !== undefined) this.expiries.set(session, expiresAt);
     metrics.sessionsOpened++;
     if (logger.showsActivity) logger.activity("session opened", describe(session));
@@ -174,8 +178,9 @@ export class Hub {
 
   /** @param code the close code, of a transport that has such */
   detach(session: Session, end: SessionEnd, code?: number): void {
-    const { sessions, metrics, logger } = this.#parts;
+    const { sessions, metrics, logger, quotas } = this.#parts;
     if (!sessions.remove(session)) return;
+    quotas.leave(session);
     this.replays.stop(session);
     this.expiries.delete(session);
     const reason = this.#draining && end === "closed" ? "drained" : end;

@@ -1,6 +1,8 @@
 /**
  * The kinds of values that a setting can have, each with what it expects in words. Pure.
  */
+import { Networks, parseNetworks } from "./peer.ts";
+
 export interface Kind<Value> {
   /** What a value looks like, as it ends the sentence "expected …". */
   readonly expected: string;
@@ -112,6 +114,19 @@ export const kinds = {
     absent: "",
     parse: (text) => (/^[\x20-\x7e]{1,256}$/.test(text) ? text : undefined),
   } satisfies Kind<string>,
+  networks: {
+    expected:
+      "addresses and networks with commas between (such as 10.0.0.1, 2001:db8::/32, loopback or private)",
+    placeholder: "NETWORKS",
+    isText: true,
+    absent: new Networks(),
+    parse: (text) => (text === "" ? undefined : parseNetworks(text).networks),
+  } satisfies Kind<Networks>,
+  rate: {
+    expected: "a whole number from 1 to 1000000 a second",
+    placeholder: "N",
+    parse: (text) => integer(text, 1, 1e6),
+  } satisfies Kind<number>,
   origins: {
     expected: "origins with commas between (such as https://app.example.com or https://*.example.com)",
     placeholder: "ORIGINS",

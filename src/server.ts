@@ -13,9 +13,11 @@ import { openSqliteJournal } from "./journal/sqlite.ts";
 import type { Journal } from "./journal.ts";
 import type { Logger } from "./logger.ts";
 import { createMetrics } from "./metrics.ts";
+import { type Networks, toAddressKey, toPeer } from "./peer.ts";
 import { openPolls } from "./receive/poll.ts";
 import { openEventStreams } from "./receive/sse.ts";
-import { toReplayedAtOnce } from "./receive/start.ts";
+import { Quotas } from "./quotas.ts";
+import { type ToAddress, toReplayedAtOnce } from "./receive/start.ts";
 import { openWebSockets } from "./receive/websocket.ts";
 import { createSessionIds, Sessions, startProbing } from "./session.ts";
 import { isLoopback, type Settings } from "./settings.ts";
@@ -84,7 +86,13 @@ function listen(
   const metrics = createMetrics(build);
   const sessions = new Sessions();
   const { maxSessions, maxIdempotencyKeys, maxMessage, maxQueued, maxBatch, maxBatchCount, ping } = settings;
-  const hub = new Hub({ journal, sessions, metrics, logger, maxSessions, maxIdempotencyKeys });
+  const quotas = new Quotas({
+    maxPerUser: settings.maxSessionsPerUser,
+    maxPerAddress: settings.maxSessionsPerAddress,
+    perSecond: settings.maxSessionRate,
+  });
+  const hub = new Hub({ journal, sessions, metrics, logger, maxSessions, quotas, maxIdempotencyKeys });
+  const toAddress = createToAddress(settings.trustedProxies);
   metrics.watch({
     sessions: () => sessions.size,
     replays: () => hub.replays.size,
@@ -95,6 +103,8 @@ function listen(
   });
   const createSessionId = createSessionIds();
   const webSockets = openWebSockets({
+    metrics,
+    toAddress,
     access,
     hub,
     logger,
@@ -103,9 +113,10 @@ function listen(
     maxMessage,
     maxQueued,
     ping,
+    receiveRate: settings.maxReceiveRate,
   });
-  const eventStreams = openEventStreams({ access, hub, logger, createSessionId, maxQueued, ping });
-  const polls = openPolls({ access, hub, createSessionId });
+  const eventStreams = openEventStreams({ toAddress, access, hub, logger, createSessionId, maxQueued, ping });
+  const polls = openPolls({ toAddress, access, hub, createSessionId });
   const app = createApp({
     access,
     hub,
@@ -188,6 +199,17 @@ async function openTokens({ settings, keys, logger }: ServerParts): Promise<Clie
   } catch (error) {
     throw new UnusableTokens(error instanceof Error ? error.message : String(error), { cause: error });
   }
+}
+
+/** Which address a request counts for at the limits. */
+function createToAddress(proxies: Networks): ToAddress {
+  return (request, server) => {
+    const nearest = server?.requestIP(request)?.address;
+    if (nearest === undefined) return undefined;
+    const address = toPeer({ address: nearest, headers: request.headers }, proxies);
+    // With proxies on this machine, a client can bring about that it is taken for one of them.
+    return proxies.isEmpty && isLoopback(address) ? undefined : toAddressKey(address);
+  };
 }
 
 /** Several nodes with the same API keys agree on them, also while one key is replaced by another. */

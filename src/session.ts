@@ -12,6 +12,8 @@ export interface Session {
   readonly id: string;
   readonly userid?: string;
   readonly compid?: string;
+  /** What it counts for at the limits by address; programs on this machine have none. */
+  readonly address?: string;
   readonly transport: Transport;
   /** Ends it from this side. What was sent before goes out first, to a client that still reads. */
   close(code: number, reason: string): void;

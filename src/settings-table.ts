@@ -110,6 +110,36 @@ export const settingsTable = [
     help: "The most sessions at once, at most 9 in 10 of the open files allowed; one more is refused with 503",
   },
   {
+    name: "max-sessions-per-user",
+    kind: "count",
+    default: "1000",
+    help: "The most sessions of one user; one more is refused with 429",
+  },
+  {
+    name: "max-sessions-per-address",
+    kind: "count",
+    default: "2000",
+    help: "The most sessions from one address (IPv6: one /64), but of this machine; one more is refused with 429",
+  },
+  {
+    name: "max-session-rate",
+    kind: "rate",
+    default: "50",
+    help: "How many sessions an address may begin in a second, ten times as many at once; more are refused with 429",
+  },
+  {
+    name: "max-receive-rate",
+    kind: "rate",
+    default: "50",
+    help: "How many messages a session may send in a second, ten times as many at once; more are refused, or end it with 1008",
+  },
+  {
+    name: "trusted-proxies",
+    kind: "networks",
+    default: "",
+    help: "The proxies whose Forwarded or X-Forwarded-For says which address a client has",
+  },
+  {
     name: "max-queued",
     kind: "buffer",
     default: "1MiB",

@@ -174,11 +174,11 @@ describe("a session", () => {
   test("is admitted up to the limit, and refused with the limit beyond it", () => {
     const { hub } = createRig({ maxSessions: 2 });
     for (let count = 0; count < 2; count++) {
-      hub.admit();
+      hub.admit({});
       hub.attach(createSession(), hub.head);
     }
 
-    const error = refusal(() => hub.admit());
+    const error = refusal(() => hub.admit({}));
 
     expect(error.code).toBe("too_many_sessions");
     expect(error.detail).toBe("the server has 2 sessions, the limit is 2");
@@ -190,7 +190,7 @@ describe("a session", () => {
     hub.attach(session, hub.head);
     hub.detach(session, "closed", 1000);
 
-    expect(() => hub.admit()).not.toThrow();
+    expect(() => hub.admit({})).not.toThrow();
   });
 
   test("that sends something has it counted", () => {
@@ -354,7 +354,7 @@ describe("while the hub drains", () => {
 
     await hub.drain(1000, atOnce);
 
-    expect(refusal(() => hub.admit()).code).toBe("shutting_down");
+    expect(refusal(() => hub.admit({})).code).toBe("shutting_down");
   });
 
   test("a session that was already on its way is closed with 1012", async () => {

@@ -12,19 +12,10 @@ const source = join(import.meta.dir, "../src");
 const layers = new Map(
   [
     ["protocol.ts", "errors.ts"],
-    [
-      "address.ts",
-      "message.ts",
-      "session.ts",
-      "logger.ts",
-      "metrics.ts",
-      "kinds.ts",
-      "rates.ts",
-      "settings-table.ts",
-      "client",
-    ],
+    ["peer.ts"],
+    ["address.ts", "message.ts", "session.ts", "logger.ts", "metrics.ts", "kinds.ts", "rates.ts", "client"],
     ["settings-table.ts", "journal.ts", "presence.ts", "query.ts", "since.ts", "console"],
-    ["replay.ts", "idempotency.ts", "expiries.ts", "settings.ts"],
+    ["replay.ts", "idempotency.ts", "expiries.ts", "quotas.ts", "settings.ts"],
     ["hub.ts"],
     ["journal", "presence", "auth", "http", "receive", "webhook.ts"],
     ["server.ts"],
@@ -234,6 +225,7 @@ describe("the checker finds", () => {
   const forbidden: readonly (readonly [from: string, ...to: string[]])[] = [
     ["errors.ts", "protocol.ts", "node:fs"],
     ["protocol.ts", "errors.ts"],
+    ["peer.ts"],
     ["address.ts", "message.ts", "hub.ts"],
     ["hub.ts", "journal/memory.ts", "http/app.ts", "main.ts", "elysia", "@elysiajs/swagger", "node:process"],
     ["journal/memory.ts", "auth/client.ts", "presence/local.ts", "webhook.ts", "bun:sqlite"],

@@ -42,6 +42,8 @@ export const answers: Readonly<Record<ErrorCode, Answer>> = {
     title: "Upgrade required",
     headers: { Upgrade: "websocket", Connection: "Upgrade", "Sec-WebSocket-Version": "13" },
   },
+  rate_limited: { status: 429, title: "Rate limited", headers: { "Retry-After": "1" } },
+  quota_exceeded: { status: 429, title: "Quota exceeded", headers: retrySoon },
   internal: { status: 500, title: "Internal error" },
   too_many_sessions: { status: 503, title: "Too many sessions", headers: retrySoon },
   shutting_down: { status: 503, title: "Shutting down", headers: { ...retrySoon, Connection: "close" } },

@@ -312,6 +312,7 @@ export function describeApi(version: string) {
         UpgradeRequired: theOnly(describeProblems(["upgrade_required"])),
         NoNewSession: theOnly(describeProblems(["too_many_sessions", "shutting_down", "unavailable"])),
         MethodNotAllowed: theOnly(describeProblems(["method_not_allowed"])),
+        TooMuch: theOnly(describeProblems(["rate_limited", "quota_exceeded"])),
         NoToken: theOnly(describeProblems(["unauthorized"])),
         NotAllowed: theOnly(describeProblems(["forbidden", "foreign_host", "foreign_origin"])),
         NotFound: theOnly(describeProblems(["not_found"])),

@@ -30,6 +30,8 @@ const details: Readonly<Record<ErrorCode, string>> = {
   not_found: 'nothing is at "/pish"; the API is documented at /swagger',
   method_not_allowed: "PUT is not allowed here, expected GET, POST, OPTIONS",
   upgrade_required: "this is a WebSocket endpoint, expected a WebSocket handshake; all else is well",
+  rate_limited: "203.0.113.7 begins too many sessions, the limit is 50 a second",
+  quota_exceeded: 'the user "123" has 100 sessions, which is the limit for one',
   too_many_sessions: "the server has 100000 sessions, the limit is 100000",
   shutting_down: "the server is shutting down, expected back in seconds",
   unavailable: "the journal cannot take messages now",
@@ -50,7 +52,7 @@ export function describeProblems(
     const alike = codes.filter((code) => answers[code].status === status);
     responses[status] = {
       description: alike.map((code) => `${answers[code].title} (\`${code}\`)`).join("; "),
-      ...(status === 503 && {
+      ...((status === 503 || status === 429) && {
         headers: { "Retry-After": { description: "Seconds to wait", schema: { type: "integer" } } },
       }),
       ...(status === 401 && {

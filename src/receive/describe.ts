@@ -26,6 +26,7 @@ const errors = {
   401: { $ref: "#/components/responses/NoToken" },
   403: { $ref: "#/components/responses/NotAllowed" },
   405: { $ref: "#/components/responses/MethodNotAllowed" },
+  429: { $ref: "#/components/responses/TooMuch" },
   431: { description: "Request line and headers take more than 256 KiB; without a body" },
   500: { $ref: "#/components/responses/InternalError" },
   503: { $ref: "#/components/responses/NoNewSession" },

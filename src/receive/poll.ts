@@ -14,14 +14,16 @@ import { pageBytes, pageMessages } from "../journal.ts";
 import { type Message, type Offset, sizeOf } from "../message.ts";
 import type { MessageContent } from "../protocol.ts";
 import { readQuery, refuseHead } from "../query.ts";
+import type { Claimant } from "../quotas.ts";
 import type { Follower } from "../replay.ts";
 import { readSince } from "../since.ts";
 import { pollDescription } from "./describe.ts";
 import { toContent } from "./frames.ts";
-import { clientParameters } from "./start.ts";
+import { clientParameters, type ToAddress } from "./start.ts";
 import { Subscribers } from "./subscribers.ts";
 
 export interface PollParts {
+  readonly toAddress: ToAddress;
   readonly access: Access;
   readonly hub: Hub;
   readonly createSessionId: () => string;
@@ -43,6 +45,7 @@ class Poll implements Follower {
   readonly id: string;
   readonly userid?: string;
   readonly compid?: string;
+  readonly address?: string;
   readonly answered: Promise<Answer>;
   readonly #polls: Polls;
   readonly #waitMs: number;
@@ -54,10 +57,17 @@ class Poll implements Follower {
   #state: "replaying" | "waiting" | "leaving" | "answered" = "replaying";
   #timer: Timer | undefined = undefined;
 
-  constructor(id: string, { userid, compid }: Address, polls: Polls, after: Offset, waitMs: number) {
+  constructor(
+    id: string,
+    { userid, compid, address }: Claimant & Address,
+    polls: Polls,
+    after: Offset,
+    waitMs: number,
+  ) {
     this.id = id;
     if (userid !== undefined) this.userid = userid;
     if (compid !== undefined) this.compid = compid;
+    if (address !== undefined) this.address = address;
     this.#polls = polls;
     this.#position = after;
     this.#waitMs = waitMs;
@@ -131,7 +141,7 @@ interface Polls {
   readonly subscribers: Subscribers<Poll>;
 }
 
-export function openPolls({ access, hub, createSessionId }: PollParts) {
+export function openPolls({ toAddress, access, hub, createSessionId }: PollParts) {
   const polls: Polls = { hub, subscribers: new Subscribers() };
 
   const routes = new Elysia().get(
@@ -142,12 +152,14 @@ export function openPolls({ access, hub, createSessionId }: PollParts) {
       const { expiresAt, ...ids } = await access.admit(request, query);
       const since = readSince(query, request.headers);
       const wait = readWait(query.wait);
-      hub.admit();
+      const address = toAddress(request, server);
+      const claimant = { ...ids, ...(address !== undefined && { address }) };
+      hub.admit(claimant);
       const { offset, ...resumed } = hub.locate(since, ids);
       const cors = access.toCorsHeaders(request);
       if (resumed.resumed === false) return answer(hub.toId(offset), resumed, [], cors);
       server?.timeout(request, wait + graceSeconds);
-      const session = new Poll(createSessionId(), ids, polls, offset, wait * 1000);
+      const session = new Poll(createSessionId(), claimant, polls, offset, wait * 1000);
       request.signal.addEventListener("abort", () => session.close());
       hub.attach(session, offset, expiresAt);
       const { position, messages } = await session.answered;

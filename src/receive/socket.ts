@@ -6,6 +6,8 @@ import { type Address, topicsOf } from "../address.ts";
 import type { Start } from "../hub.ts";
 import { type Body, type Message, sizeOf } from "../message.ts";
 import type { ServerFrame } from "../protocol.ts";
+import type { Claimant } from "../quotas.ts";
+import type { Rate } from "../rates.ts";
 import type { Follower } from "../replay.ts";
 
 export type Socket = ServerWebSocket<WebSocketSession>;
@@ -31,20 +33,29 @@ export class WebSocketSession implements Follower {
   readonly id: string;
   readonly userid?: string;
   readonly compid?: string;
+  readonly address?: string;
   readonly format: Format;
   readonly start: SocketStart;
   /** `asked` from a probe until something is heard of the client; `lost` when the next probe comes first; `slow` see `drop`. */
   state: "heard" | "asked" | "lost" | "slow" = "heard";
   isLive = false;
+  /** How often it sends, from its first message on. */
+  received: Rate | undefined = undefined;
   /** The close frame that waits for the client to have read what was sent before. */
   #farewell: { readonly code: number; readonly reason: string } | undefined = undefined;
   /** There from `open` on, and the hub knows the session only from then on. */
   socket: Socket | undefined = undefined;
 
-  constructor(id: string, { userid, compid }: Address, format: Format, start: SocketStart) {
+  constructor(
+    id: string,
+    { userid, compid, address }: Claimant & Address,
+    format: Format,
+    start: SocketStart,
+  ) {
     this.id = id;
     if (userid !== undefined) this.userid = userid;
     if (compid !== undefined) this.compid = compid;
+    if (address !== undefined) this.address = address;
     this.format = format;
     this.start = start;
   }

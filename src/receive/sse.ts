@@ -22,13 +22,21 @@ import type { Hub, Outlet } from "../hub.ts";
 import type { Logger } from "../logger.ts";
 import type { Message } from "../message.ts";
 import { readQuery, refuseHead } from "../query.ts";
+import type { Claimant } from "../quotas.ts";
 import type { Follower } from "../replay.ts";
 import { readSince } from "../since.ts";
 import { eventStreamDescription } from "./describe.ts";
-import { type ClientQuery, clientParameters, toReplayedAtOnce, toStartHeaders } from "./start.ts";
+import {
+  type ClientQuery,
+  clientParameters,
+  type ToAddress,
+  toReplayedAtOnce,
+  toStartHeaders,
+} from "./start.ts";
 import { Subscribers } from "./subscribers.ts";
 
 export interface EventStreamParts {
+  readonly toAddress: ToAddress;
   readonly access: Access;
   readonly hub: Hub;
   readonly logger: Logger;
@@ -57,14 +65,16 @@ class EventStream implements Follower {
   readonly id: string;
   readonly userid?: string;
   readonly compid?: string;
+  readonly address?: string;
   readonly #streams: Streams;
   #controller: Controller | undefined = undefined;
   #isLive = false;
 
-  constructor(id: string, { userid, compid }: Address, streams: Streams) {
+  constructor(id: string, { userid, compid, address }: Claimant & Address, streams: Streams) {
     this.id = id;
     if (userid !== undefined) this.userid = userid;
     if (compid !== undefined) this.compid = compid;
+    if (address !== undefined) this.address = address;
     this.#streams = streams;
   }
 
@@ -162,6 +172,7 @@ interface Streams {
 }
 
 export function openEventStreams({
+  toAddress,
   access,
   hub,
   logger,
@@ -200,8 +211,10 @@ export function openEventStreams({
   ): Response {
     const since = readSince(query, request.headers);
     const headers = { ...streamHeaders, ...access.toCorsHeaders(request) };
+    const address = toAddress(request, server);
+    const claimant = { ...ids, ...(address !== undefined && { address }) };
     try {
-      hub.admit();
+      hub.admit(claimant);
     } catch (error) {
       // An EventSource gives up for good on any other answer: it is told to come back, in the only way that it understands.
       if (!(error instanceof PushError) || request.headers.get("accept")?.includes(streamType) !== true)
@@ -210,7 +223,7 @@ export function openEventStreams({
     }
     const { offset, ...resumed } = hub.locate(since, ids);
     const id = hub.toId(offset);
-    const session = new EventStream(createSessionId(), ids, streams);
+    const session = new EventStream(createSessionId(), claimant, streams);
     server?.timeout(request, silentSeconds);
     const welcome = JSON.stringify({ session: session.id, id, ...resumed, idle: ping / 1000 });
     const body = session.open(

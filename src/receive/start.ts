@@ -1,7 +1,14 @@
 /**
  * How a stream begins, whatever it is carried by.
  */
+import type { Server } from "bun";
 import { sinceParameters } from "../since.ts";
+
+/** Who makes the request, as the limits by address count: nobody, for a program on this machine. */
+export type ToAddress = (
+  request: Request,
+  server: Pick<Server<unknown>, "requestIP"> | null,
+) => string | undefined;
 
 /** What every way to receive takes in its query. */
 export const clientParameters = ["userid", "compid", ...sinceParameters, "token"] as const;

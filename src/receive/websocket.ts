@@ -11,18 +11,27 @@ import type { Access, Admission } from "../auth/access.ts";
 import { PushError, quote } from "../errors.ts";
 import type { Hub, Outlet } from "../hub.ts";
 import type { Body } from "../message.ts";
-import type { SessionEnd } from "../metrics.ts";
+import type { Metrics, SessionEnd } from "../metrics.ts";
 import type { Logger } from "../logger.ts";
-import { subprotocol } from "../protocol.ts";
+import { closeCodes, subprotocol } from "../protocol.ts";
+import { Rate } from "../rates.ts";
 import { readQuery } from "../query.ts";
 import type { Sessions } from "../session.ts";
 import { readSince } from "../since.ts";
 import { webSocketDescription } from "./describe.ts";
 import { readClientFrame, toMessageFrame } from "./frames.ts";
 import { type Format, WebSocketSession } from "./socket.ts";
-import { type ClientQuery, clientParameters, toReplayedAtOnce, toStartHeaders } from "./start.ts";
+import {
+  type ClientQuery,
+  clientParameters,
+  type ToAddress,
+  toReplayedAtOnce,
+  toStartHeaders,
+} from "./start.ts";
 
 export interface WebSocketParts {
+  readonly metrics: Metrics;
+  readonly toAddress: ToAddress;
   readonly access: Access;
   readonly hub: Hub;
   readonly logger: Logger;
@@ -32,11 +41,15 @@ export interface WebSocketParts {
   readonly maxMessage: number;
   /** What may wait for a session that reads slowly, in bytes; over it, the session is dropped. */
   readonly maxQueued: number;
+  /** How many messages a session may send in a second, over time. */
+  readonly receiveRate: number;
   /** How often the client hears something, in milliseconds. */
   readonly ping: number;
 }
 
 export function openWebSockets({
+  metrics,
+  toAddress,
   access,
   hub,
   logger,
@@ -45,6 +58,7 @@ export function openWebSockets({
   maxMessage,
   maxQueued,
   ping,
+  receiveRate,
 }: WebSocketParts) {
   const replayedAtOnce = toReplayedAtOnce(maxQueued);
   const plain: Format = {
@@ -81,12 +95,14 @@ export function openWebSockets({
   ): void {
     const since = readSince(query, request.headers);
     requireVersion(request);
-    hub.admit();
+    const address = toAddress(request, server);
+    const claimant = { ...ids, ...(address !== undefined && { address }) };
+    hub.admit(claimant);
     requireUpgrade(request.headers.get("upgrade")?.toLowerCase() === "websocket");
     const start = hub.locate(since, ids);
     const offered = request.headers.get("sec-websocket-protocol");
     const isPushV1 = offered?.split(",").some((name) => name.trim() === subprotocol) === true;
-    const data = new WebSocketSession(createSessionId(), ids, isPushV1 ? pushV1 : plain, {
+    const data = new WebSocketSession(createSessionId(), claimant, isPushV1 ? pushV1 : plain, {
       ...start,
       ...(expiresAt !== undefined && { expiresAt }),
     });
@@ -122,6 +138,8 @@ export function openWebSockets({
     },
     message({ data: session }, body) {
       session.state = "heard";
+      session.received ??= new Rate({ rate: receiveRate, burst: receiveBurstSeconds * receiveRate });
+      if (session.received.take(performance.now()) > 0) return refuseMessage(session);
       if (session.format === plain) return hub.receive(session, body);
       const frame = readClientFrame(body);
       if (frame instanceof PushError) session.tell({ type: "error", code: frame.code, detail: frame.detail });
@@ -148,6 +166,14 @@ export function openWebSockets({
     },
   };
   return { routes, websocket, createOutlet };
+
+  /** A plain session could not be told, and would think that it was taken. */
+  function refuseMessage(session: WebSocketSession): void {
+    const detail = `the session sends too many messages, the limit is ${receiveRate} a second`;
+    metrics.rejected("rate_limited");
+    if (session.format === plain) session.close(closeCodes.policy, detail);
+    else session.tell({ type: "error", code: "rate_limited", detail });
+  }
 
   function renew(session: WebSocketSession, token: string): void {
     access.renew(session, token).then(
@@ -196,6 +222,9 @@ export function openWebSockets({
     return dropped;
   }
 }
+
+/** For how many seconds' worth of messages at once. */
+const receiveBurstSeconds = 10;
 
 function requireUpgrade(isUpgrade: boolean): void {
   if (isUpgrade) return;

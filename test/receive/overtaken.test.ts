@@ -30,6 +30,7 @@ function openForgetful() {
   const rig = createRig({ journal: forgetful });
   const parts = {
     access: openAccess(),
+    toAddress: () => undefined,
     hub: rig.hub,
     logger,
     createSessionId: createSessionIds(),

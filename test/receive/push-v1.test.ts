@@ -234,15 +234,17 @@ describe("the position", () => {
     await using server = await startServer({ ping: "100ms" });
     await using client = await connectWelcomed(server, "userid=1");
     const offsets: number[] = [];
+    const pushes: Promise<unknown>[] = [];
     let positions = 0;
 
     while (positions < 3) {
-      void push(server, "userid=1", "one more");
+      pushes.push(push(server, "userid=1", "one more"));
       const { type, id } = await nextFrame(client);
       if (type === "position") positions++;
       offsets.push(Number(String(id).slice(9)));
     }
 
+    await Promise.all(pushes);
     expect(offsets).toEqual(offsets.toSorted((a, b) => a - b));
   });
 

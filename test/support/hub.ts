@@ -8,6 +8,7 @@ import { openMemoryJournal } from "../../src/journal/memory.ts";
 import { createLogger, type Logger } from "../../src/logger.ts";
 import type { Message } from "../../src/message.ts";
 import { createMetrics, type Metrics } from "../../src/metrics.ts";
+import { Quotas } from "../../src/quotas.ts";
 import type { Follower } from "../../src/replay.ts";
 import { createSessionIds, type Session, Sessions } from "../../src/session.ts";
 
@@ -35,7 +36,8 @@ export function createRig({
   };
   const metrics = createMetrics({ version: "0.0.0", commit: "test" });
   const sessions = new Sessions();
-  const hub = new Hub({ journal, sessions, metrics, logger, maxSessions, maxIdempotencyKeys: 1000 });
+  const quotas = new Quotas({ maxPerUser: 1e6, maxPerAddress: 1e6, perSecond: 1e6 });
+  const hub = new Hub({ journal, sessions, metrics, logger, maxSessions, quotas, maxIdempotencyKeys: 1000 });
   hub.addOutlet(outlet);
   return { hub, journal, sessions, metrics, delivered };
 }

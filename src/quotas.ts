@@ -1,0 +1,73 @@
+/**
+ * What one user and one address may take of the server: how many sessions at once, and how many of them they may begin in a second.
+ *
+ * An address is as `toAddressKey` gives it. Programs on this machine have none: behind a proxy that is not in `--trusted-proxies`
+ * everybody would be one of them.
+ */
+import { PushError, quote } from "./errors.ts";
+import { Concurrency, Rates } from "./rates.ts";
+
+/** Who wants a session, or has one. */
+export interface Claimant {
+  readonly userid?: string;
+  readonly address?: string;
+}
+
+export interface QuotasOptions {
+  readonly maxPerUser: number;
+  readonly maxPerAddress: number;
+  /** How many sessions an address may begin in a second, over time. */
+  readonly perSecond: number;
+  /** Milliseconds, on a clock that never goes back. */
+  readonly now?: () => number;
+}
+
+/** For how many seconds' worth at once: a page with many frames, an office after a restart. */
+const burstSeconds = 10;
+const maxKeys = 100_000;
+
+export class Quotas {
+  readonly #options: Required<QuotasOptions>;
+  readonly #rates: Rates;
+  readonly #users: Concurrency;
+  readonly #addresses: Concurrency;
+
+  constructor({ now = () => performance.now(), ...options }: QuotasOptions) {
+    const { maxPerUser, maxPerAddress, perSecond } = options;
+    this.#options = { now, ...options };
+    this.#rates = new Rates({ rate: perSecond, burst: burstSeconds * perSecond, maxKeys });
+    this.#users = new Concurrency(maxPerUser);
+    this.#addresses = new Concurrency(maxPerAddress);
+  }
+
+  /** @throws PushError `rate_limited` or `quota_exceeded` */
+  check({ userid, address }: Claimant): void {
+    const { now, maxPerUser, maxPerAddress, perSecond } = this.#options;
+    if (address !== undefined && this.#rates.take(address, now()) > 0)
+      throw new PushError(
+        "rate_limited",
+        `${address} begins too many sessions, the limit is ${perSecond} a second`,
+      );
+    if (userid !== undefined && this.#users.isFull(userid))
+      throw new PushError(
+        "quota_exceeded",
+        `the user ${quote(userid)} has ${maxPerUser} sessions, which is the limit for one`,
+      );
+    if (address !== undefined && this.#addresses.isFull(address))
+      throw new PushError(
+        "quota_exceeded",
+        `${address} has ${maxPerAddress} sessions, which is the limit for one`,
+      );
+  }
+
+  /** A session has begun; `leave` is owed for it. */
+  enter({ userid, address }: Claimant): void {
+    if (userid !== undefined) this.#users.enter(userid);
+    if (address !== undefined) this.#addresses.enter(address);
+  }
+
+  leave({ userid, address }: Claimant): void {
+    if (userid !== undefined) this.#users.leave(userid);
+    if (address !== undefined) this.#addresses.leave(address);
+  }
+}
