@@ -125,9 +125,18 @@ export class Hub {
   }
 
   /**
+   * An address asks for a session.
+   *
+   * @throws PushError `rate_limited`
+   */
+  throttle(address: string): void {
+    this.#parts.quotas.throttle(address);
+  }
+
+  /**
    * Whether one more session may begin.
    *
-   * @throws PushError `shutting_down`, `too_many_sessions`, `rate_limited` or `quota_exceeded`
+   * @throws PushError `shutting_down`, `too_many_sessions` or `quota_exceeded`
    */
   admit(claimant: Claimant): void {
     this.refuseWhileDraining();

@@ -40,14 +40,23 @@ export class Quotas {
     this.#addresses = new Concurrency(maxPerAddress);
   }
 
-  /** @throws PushError `rate_limited` or `quota_exceeded` */
-  check({ userid, address }: Claimant): void {
-    const { now, maxPerUser, maxPerAddress, perSecond } = this.#options;
-    if (address !== undefined && this.#rates.take(address, now()) > 0)
+  /**
+   * The address asks for a session.
+   *
+   * @throws PushError `rate_limited`
+   */
+  throttle(address: string): void {
+    const { now, perSecond } = this.#options;
+    if (this.#rates.take(address, now()) > 0)
       throw new PushError(
         "rate_limited",
         `${address} begins too many sessions, the limit is ${perSecond} a second`,
       );
+  }
+
+  /** @throws PushError `quota_exceeded` */
+  check({ userid, address }: Claimant): void {
+    const { maxPerUser, maxPerAddress } = this.#options;
     if (userid !== undefined && this.#users.isFull(userid))
       throw new PushError(
         "quota_exceeded",

@@ -17,7 +17,7 @@ import { type Networks, toAddressKey, toPeer } from "./peer.ts";
 import { openPolls } from "./receive/poll.ts";
 import { openEventStreams } from "./receive/sse.ts";
 import { Quotas } from "./quotas.ts";
-import { type ToAddress, toReplayedAtOnce } from "./receive/start.ts";
+import { createAdmit, type ToAddress, toReplayedAtOnce } from "./receive/start.ts";
 import { openWebSockets } from "./receive/websocket.ts";
 import { createSessionIds, Sessions, startProbing } from "./session.ts";
 import { isLoopback, type Settings } from "./settings.ts";
@@ -92,7 +92,7 @@ function listen(
     perSecond: settings.maxSessionRate,
   });
   const hub = new Hub({ journal, sessions, metrics, logger, maxSessions, quotas, maxIdempotencyKeys });
-  const toAddress = createToAddress(settings.trustedProxies);
+  const admit = createAdmit({ access, hub, toAddress: createToAddress(settings.trustedProxies) });
   metrics.watch({
     sessions: () => sessions.size,
     replays: () => hub.replays.size,
@@ -104,7 +104,7 @@ function listen(
   const createSessionId = createSessionIds();
   const webSockets = openWebSockets({
     metrics,
-    toAddress,
+    admit,
     access,
     hub,
     logger,
@@ -115,8 +115,8 @@ function listen(
     ping,
     receiveRate: settings.maxReceiveRate,
   });
-  const eventStreams = openEventStreams({ toAddress, access, hub, logger, createSessionId, maxQueued, ping });
-  const polls = openPolls({ toAddress, access, hub, createSessionId });
+  const eventStreams = openEventStreams({ admit, access, hub, logger, createSessionId, maxQueued, ping });
+  const polls = openPolls({ admit, access, hub, createSessionId });
   const app = createApp({
     access,
     hub,

@@ -53,7 +53,7 @@ describe("an address", () => {
     let begun = 0;
     const begin = () => {
       try {
-        quotas.check({ address });
+        quotas.throttle(address);
         begun++;
       } catch (error) {
         expect(error).toMatchObject({

@@ -19,11 +19,11 @@ import type { Follower } from "../replay.ts";
 import { readSince } from "../since.ts";
 import { pollDescription } from "./describe.ts";
 import { toContent } from "./frames.ts";
-import { clientParameters, type ToAddress } from "./start.ts";
+import { clientParameters, type Admit } from "./start.ts";
 import { Subscribers } from "./subscribers.ts";
 
 export interface PollParts {
-  readonly toAddress: ToAddress;
+  readonly admit: Admit;
   readonly access: Access;
   readonly hub: Hub;
   readonly createSessionId: () => string;
@@ -141,7 +141,7 @@ interface Polls {
   readonly subscribers: Subscribers<Poll>;
 }
 
-export function openPolls({ toAddress, access, hub, createSessionId }: PollParts) {
+export function openPolls({ admit, access, hub, createSessionId }: PollParts) {
   const polls: Polls = { hub, subscribers: new Subscribers() };
 
   const routes = new Elysia().get(
@@ -149,17 +149,15 @@ export function openPolls({ toAddress, access, hub, createSessionId }: PollParts
     async ({ request, server }) => {
       refuseHead(request);
       const query = readQuery(request.url, [...clientParameters, "wait"]);
-      const { expiresAt, ...ids } = await access.admit(request, query);
+      const { ids, expiresAt } = await admit(request, server, query);
       const since = readSince(query, request.headers);
       const wait = readWait(query.wait);
-      const address = toAddress(request, server);
-      const claimant = { ...ids, ...(address !== undefined && { address }) };
-      hub.admit(claimant);
+      hub.admit(ids);
       const { offset, ...resumed } = hub.locate(since, ids);
       const cors = access.toCorsHeaders(request);
       if (resumed.resumed === false) return answer(hub.toId(offset), resumed, [], cors);
       server?.timeout(request, wait + graceSeconds);
-      const session = new Poll(createSessionId(), claimant, polls, offset, wait * 1000);
+      const session = new Poll(createSessionId(), ids, polls, offset, wait * 1000);
       request.signal.addEventListener("abort", () => session.close());
       hub.attach(session, offset, expiresAt);
       const { position, messages } = await session.answered;

@@ -16,8 +16,8 @@
 import type { Server } from "bun";
 import { Elysia } from "elysia";
 import { type Address, topicsOf } from "../address.ts";
-import type { Access, Admission } from "../auth/access.ts";
-import { PushError } from "../errors.ts";
+import type { Access } from "../auth/access.ts";
+import { type ErrorCode, PushError } from "../errors.ts";
 import type { Hub, Outlet } from "../hub.ts";
 import type { Logger } from "../logger.ts";
 import type { Message } from "../message.ts";
@@ -29,14 +29,15 @@ import { eventStreamDescription } from "./describe.ts";
 import {
   type ClientQuery,
   clientParameters,
-  type ToAddress,
+  type Admit,
+  type Admitted,
   toReplayedAtOnce,
   toStartHeaders,
 } from "./start.ts";
 import { Subscribers } from "./subscribers.ts";
 
 export interface EventStreamParts {
-  readonly toAddress: ToAddress;
+  readonly admit: Admit;
   readonly access: Access;
   readonly hub: Hub;
   readonly logger: Logger;
@@ -172,7 +173,7 @@ interface Streams {
 }
 
 export function openEventStreams({
-  toAddress,
+  admit,
   access,
   hub,
   logger,
@@ -196,34 +197,38 @@ export function openEventStreams({
     ({ request, server }) => {
       refuseHead(request);
       const query = readQuery(request.url, clientParameters);
-      const admission = access.admit(request, query);
-      const open = (admitted: Admission) => begin(request, server, query, admitted);
-      return admission instanceof Promise ? admission.then(open) : open(admission);
+      const open = (client: Admitted) => begin(request, server, query, client);
+      const tell = (error: unknown) => refuse(request, error);
+      try {
+        const admitted = admit(request, server, query);
+        return admitted instanceof Promise ? admitted.then(open).catch(tell) : open(admitted);
+      } catch (error) {
+        return tell(error);
+      }
     },
     { detail: eventStreamDescription },
   );
+
+  /** An EventSource gives up for good on any other answer: where it may come back it is told so, in the only way that it understands. */
+  function refuse(request: Request, error: unknown): Response {
+    const mayComeBack = error instanceof PushError && passing.has(error.code);
+    if (!mayComeBack || request.headers.get("accept")?.includes(streamType) !== true) throw error;
+    const headers = { ...streamHeaders, ...access.toCorsHeaders(request) };
+    return new Response(`retry: ${toRetry()}\n: ${error.detail}\n\n`, { headers });
+  }
 
   function begin(
     request: Request,
     server: Server<unknown> | null,
     query: ClientQuery,
-    { expiresAt, ...ids }: Admission,
+    { ids, expiresAt }: Admitted,
   ): Response {
     const since = readSince(query, request.headers);
+    hub.admit(ids);
     const headers = { ...streamHeaders, ...access.toCorsHeaders(request) };
-    const address = toAddress(request, server);
-    const claimant = { ...ids, ...(address !== undefined && { address }) };
-    try {
-      hub.admit(claimant);
-    } catch (error) {
-      // An EventSource gives up for good on any other answer: it is told to come back, in the only way that it understands.
-      if (!(error instanceof PushError) || request.headers.get("accept")?.includes(streamType) !== true)
-        throw error;
-      return new Response(`retry: ${toRetry()}\n: ${error.detail}\n\n`, { headers });
-    }
     const { offset, ...resumed } = hub.locate(since, ids);
     const id = hub.toId(offset);
-    const session = new EventStream(createSessionId(), claimant, streams);
+    const session = new EventStream(createSessionId(), ids, streams);
     server?.timeout(request, silentSeconds);
     const welcome = JSON.stringify({ session: session.id, id, ...resumed, idle: ping / 1000 });
     const body = session.open(
@@ -244,6 +249,15 @@ export function openEventStreams({
   };
   return { routes, outlet };
 }
+
+/** What passes by itself. */
+const passing: ReadonlySet<ErrorCode> = new Set([
+  "rate_limited",
+  "quota_exceeded",
+  "too_many_sessions",
+  "shutting_down",
+  "unavailable",
+]);
 
 const encoder = new TextEncoder();
 const streamType = "text/event-stream";

@@ -2,18 +2,59 @@
  * How a stream begins, whatever it is carried by.
  */
 import type { Server } from "bun";
+import type { Address } from "../address.ts";
+import type { Access, Admission } from "../auth/access.ts";
+import type { Hub } from "../hub.ts";
+import type { Claimant } from "../quotas.ts";
 import { sinceParameters } from "../since.ts";
 
 /** Who makes the request, as the limits by address count: nobody, for a program on this machine. */
-export type ToAddress = (
-  request: Request,
-  server: Pick<Server<unknown>, "requestIP"> | null,
-) => string | undefined;
+export type ToAddress = (request: Request, server: Requested) => string | undefined;
 
 /** What every way to receive takes in its query. */
 export const clientParameters = ["userid", "compid", ...sinceParameters, "token"] as const;
 
 export type ClientQuery = { readonly [name in (typeof clientParameters)[number]]?: string };
+
+/** A client that may begin a session: whom it may be, and until when. */
+export interface Admitted {
+  readonly ids: Address & Claimant;
+  /** Milliseconds since 1970. */
+  readonly expiresAt?: number;
+}
+
+type Requested = Pick<Server<unknown>, "requestIP"> | null;
+
+/**
+ * Lets a client in.
+ *
+ * @throws PushError what `Access.admit` and `Hub.throttle` throw; also as a rejection
+ */
+export type Admit = (request: Request, server: Requested, query: ClientQuery) => Admitted | Promise<Admitted>;
+
+export interface AdmitParts {
+  readonly access: Access;
+  readonly hub: Hub;
+  readonly toAddress: ToAddress;
+}
+
+export function createAdmit({ access, hub, toAddress }: AdmitParts): Admit {
+  return (request, server, query) => {
+    const address = toAddress(request, server);
+    // Before its token is looked at, as that can cost more than all the rest.
+    if (address !== undefined) hub.throttle(address);
+    const toAdmitted = ({ userid, compid, expiresAt }: Admission): Admitted => ({
+      ids: {
+        ...(userid !== undefined && { userid }),
+        ...(compid !== undefined && { compid }),
+        ...(address !== undefined && { address }),
+      },
+      ...(expiresAt !== undefined && { expiresAt }),
+    });
+    const admission = access.admit(request, query);
+    return admission instanceof Promise ? admission.then(toAdmitted) : toAdmitted(admission);
+  };
+}
 
 /**
  * What may wait for a session before no more of a replay is sent to it, in bytes: so little that it is not taken for a slow one by

@@ -7,7 +7,7 @@
  */
 import type { Server, WebSocketHandler } from "bun";
 import { Elysia } from "elysia";
-import type { Access, Admission } from "../auth/access.ts";
+import type { Access } from "../auth/access.ts";
 import { PushError, quote } from "../errors.ts";
 import type { Hub, Outlet } from "../hub.ts";
 import type { Body } from "../message.ts";
@@ -24,14 +24,15 @@ import { type Format, WebSocketSession } from "./socket.ts";
 import {
   type ClientQuery,
   clientParameters,
-  type ToAddress,
+  type Admit,
+  type Admitted,
   toReplayedAtOnce,
   toStartHeaders,
 } from "./start.ts";
 
 export interface WebSocketParts {
   readonly metrics: Metrics;
-  readonly toAddress: ToAddress;
+  readonly admit: Admit;
   readonly access: Access;
   readonly hub: Hub;
   readonly logger: Logger;
@@ -49,7 +50,7 @@ export interface WebSocketParts {
 
 export function openWebSockets({
   metrics,
-  toAddress,
+  admit,
   access,
   hub,
   logger,
@@ -79,10 +80,10 @@ export function openWebSockets({
     "/ws",
     ({ request, server }) => {
       const query = readQuery(request.url, clientParameters);
-      const admission = access.admit(request, query);
-      const open = (admitted: Admission) => upgrade(request, server, query, admitted);
+      const admitted = admit(request, server, query);
+      const open = (client: Admitted) => upgrade(request, server, query, client);
       // An upgrade in the turn of the request costs less.
-      return admission instanceof Promise ? admission.then(open) : open(admission);
+      return admitted instanceof Promise ? admitted.then(open) : open(admitted);
     },
     { detail: webSocketDescription },
   );
@@ -91,18 +92,16 @@ export function openWebSockets({
     request: Request,
     server: Server<unknown> | null,
     query: ClientQuery,
-    { expiresAt, ...ids }: Admission,
+    { ids, expiresAt }: Admitted,
   ): void {
     const since = readSince(query, request.headers);
     requireVersion(request);
-    const address = toAddress(request, server);
-    const claimant = { ...ids, ...(address !== undefined && { address }) };
-    hub.admit(claimant);
+    hub.admit(ids);
     requireUpgrade(request.headers.get("upgrade")?.toLowerCase() === "websocket");
     const start = hub.locate(since, ids);
     const offered = request.headers.get("sec-websocket-protocol");
     const isPushV1 = offered?.split(",").some((name) => name.trim() === subprotocol) === true;
-    const data = new WebSocketSession(createSessionId(), claimant, isPushV1 ? pushV1 : plain, {
+    const data = new WebSocketSession(createSessionId(), ids, isPushV1 ? pushV1 : plain, {
       ...start,
       ...(expiresAt !== undefined && { expiresAt }),
     });

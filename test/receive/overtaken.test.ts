@@ -30,7 +30,7 @@ function openForgetful() {
   const rig = createRig({ journal: forgetful });
   const parts = {
     access: openAccess(),
-    toAddress: () => undefined,
+    admit: () => ({ ids: {} }),
     hub: rig.hub,
     logger,
     createSessionId: createSessionIds(),
