@@ -115,7 +115,16 @@ function listen(
     ping,
     receiveRate: settings.maxReceiveRate,
   });
-  const eventStreams = openEventStreams({ admit, access, hub, logger, createSessionId, maxQueued, ping });
+  const eventStreams = openEventStreams({
+    metrics,
+    admit,
+    access,
+    hub,
+    logger,
+    createSessionId,
+    maxQueued,
+    ping,
+  });
   const polls = openPolls({ admit, access, hub, createSessionId });
   const app = createApp({
     access,

@@ -65,7 +65,7 @@ export const settingsTable = [
     name: "jwt-leeway",
     kind: "duration",
     default: "30s",
-    help: "By how much the clocks of issuers may differ from this one",
+    help: "By how much the clocks of issuers may be ahead of this one",
   },
   {
     name: "max-token-time",

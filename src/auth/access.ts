@@ -7,7 +7,7 @@ import type { ClientTokens, Identity, Mintage } from "./client.ts";
 import { Origins, type OriginsOptions } from "./origin.ts";
 import { PublisherKeys, readBearer } from "./publisher.ts";
 
-export interface AccessOptions extends Omit<OriginsOptions, "isOpen" | "allowed"> {
+export interface AccessOptions extends Pick<OriginsOptions, "isLoopback"> {
   readonly keys: readonly string[];
   /** What clients' tokens are verified with; without it, anyone may be any user. */
   readonly tokens: ClientTokens | undefined;
@@ -42,7 +42,12 @@ export class Access {
     this.#options = options;
     this.#keys = new PublisherKeys(keys);
     const isOpen = keys.length === 0 && tokens === undefined;
-    this.#origins = new Origins({ allowed: allowedOrigins, isOpen, isLoopback });
+    this.#origins = new Origins({
+      allowed: allowedOrigins,
+      isOpen,
+      hasKeys: keys.length > 0,
+      isLoopback,
+    });
   }
 
   /** From now on these API keys are valid, and no others. */
@@ -97,14 +102,12 @@ export class Access {
     return identity.expiresAt;
   }
 
-  /** @throws PushError `invalid_parameter` or `unavailable`, as a rejection */
+  /** @throws PushError `invalid_parameter` or `forbidden`, as a rejection */
   async mint(mintage: Mintage): Promise<string> {
     const { tokens } = this.#options;
-    if (tokens !== undefined) return await tokens.mint(mintage);
-    throw new PushError(
-      "unavailable",
-      "the server has no API key and no --jwt-secret, so clients need no tokens",
-    );
+    // Whoever could ask for a token without a key could be anyone.
+    if (tokens !== undefined && this.#keys.areRequired) return await tokens.mint(mintage);
+    throw new PushError("forbidden", "the server has no API key, and without one it gives out no tokens");
   }
 
   /** @throws PushError `foreign_host` */

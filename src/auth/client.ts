@@ -230,7 +230,8 @@ function checkTimes(claims: Claims, { leewayMs, maxLifetimeMs, now }: Rules): nu
   const expiresAt = readTime("exp", claims);
   readTime("iat", claims);
   if (expiresAt === undefined) throw refusal("token has no exp, expected when it expires");
-  if (expiresAt <= at - leewayMs) throw refusal(`token expired ${toSeconds(at - expiresAt)} ago`);
+  // With a leeway here, a session would begin only to end at once.
+  if (expiresAt <= at) throw refusal(`token expired ${toSeconds(at - expiresAt)} ago`);
   if (expiresAt > at + maxLifetimeMs + leewayMs)
     throw refusal(`token expires in ${toSeconds(expiresAt - at)}, the limit is ${toSeconds(maxLifetimeMs)}`);
   if (startsAt !== undefined && startsAt > at + leewayMs)

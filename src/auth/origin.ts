@@ -19,8 +19,10 @@ type Incoming = Pick<Request, "headers">;
 export interface OriginsOptions {
   /** Origins, as `https://app.example.com`, or `https://*.example.com` for all below that. */
   readonly allowed: readonly string[];
-  /** Nobody needs a key or a token. */
+  /** Nobody needs a token to listen. */
   readonly isOpen: boolean;
+  /** Publishers need a key. */
+  readonly hasKeys: boolean;
   /** Only programs on this machine can connect. */
   readonly isLoopback: boolean;
 }
@@ -31,9 +33,9 @@ export class Origins {
   readonly #exact: ReadonlySet<string>;
   readonly #below: readonly { readonly scheme: string; readonly suffix: string }[];
 
-  constructor({ allowed, isOpen, isLoopback }: OriginsOptions) {
+  constructor({ allowed, isOpen, hasKeys, isLoopback }: OriginsOptions) {
     this.#isOpen = isOpen;
-    this.#guardsHost = isOpen && isLoopback;
+    this.#guardsHost = !hasKeys && isLoopback;
     this.#exact = new Set(allowed.filter((origin) => !origin.includes("*")));
     this.#below = allowed
       .filter((origin) => origin.includes("*"))
@@ -65,10 +67,11 @@ export class Origins {
    */
   checkPublisher(request: Incoming): void {
     this.checkHost(request);
-    this.#checkSite(request.headers);
     const origin = request.headers.get("origin");
+    // Of one site are also the ports of this machine, and the hosts below one name, of which some may be strangers'.
+    if (origin === null) return checkSite(request.headers, this.#guardsHost ? ["same-site"] : []);
     // Any page can make a frame whose origin is null.
-    if (origin !== null && (origin === "null" || !this.#mayRead(origin, request.headers))) refuse(origin);
+    if (origin === "null" || !this.#mayRead(origin, request.headers)) refuse(origin);
   }
 
   /**
@@ -79,7 +82,7 @@ export class Origins {
   checkClient(request: Incoming): void {
     this.checkHost(request);
     const origin = request.headers.get("origin");
-    if (origin === null) return this.#checkSite(request.headers);
+    if (origin === null) return checkSite(request.headers, ["same-site"]);
     if (!this.#mayRead(origin, request.headers)) refuse(origin);
   }
 
@@ -95,15 +98,6 @@ export class Origins {
     return this.#toHeaders(request, { "Access-Control-Allow-Headers": "Authorization, Last-Event-ID" });
   }
 
-  /** What a browser says of who made it do this; where it says nothing, it is old, or none. */
-  #checkSite(headers: Headers): void {
-    if (headers.get("sec-fetch-site") !== "cross-site" || headers.get("origin") !== null) return;
-    throw new PushError(
-      "foreign_origin",
-      "a page of another site made the browser do this (Sec-Fetch-Site: cross-site), expected one that may",
-    );
-  }
-
   #toHeaders({ headers }: Incoming, more: Readonly<Record<string, string>>): Record<string, string> {
     const origin = headers.get("origin");
     if (origin === null || !this.#mayRead(origin, headers)) return {};
@@ -117,7 +111,7 @@ export class Origins {
     const opensLoopback = this.#isOpen && loopback.test(own);
     if (opensLoopback && origin === "null") return true;
     // The host of any other scheme is no host: chrome-extension://localhost is an extension of that name.
-    const hostname = /^https?:/.test(origin) ? toHostname(origin) : undefined;
+    const hostname = /^https?:/.test(origin) && isOrigin(origin) ? toHostname(origin) : undefined;
     return hostname !== undefined && (hostname === own || (opensLoopback && loopback.test(hostname)));
   }
 
@@ -139,7 +133,23 @@ function refuse(origin: string): never {
   );
 }
 
+/** Where a browser says who made it do this, and there is no origin; it says nothing where it is old, or none. */
+function checkSite(headers: Headers, more: readonly string[]): void {
+  const site = headers.get("sec-fetch-site");
+  if (site === null || site === "none" || site === "same-origin" || more.includes(site)) return;
+  throw new PushError(
+    "foreign_origin",
+    `a page of another site made the browser do this (Sec-Fetch-Site: ${quote(site)}), expected one that may`,
+  );
+}
+
+/** Whether it is nothing but an origin: a user or a path in it would be somebody's trick. */
+function isOrigin(text: string): boolean {
+  return URL.canParse(text) && new URL(text).origin === text;
+}
+
 function isLoopbackName(host: string): boolean {
+  if (/[@/\\?#]/.test(host)) return false;
   const name = toHostname(`http://${host}`);
   return name !== undefined && loopback.test(name.replace(/\.$/, ""));
 }

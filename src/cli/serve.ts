@@ -26,9 +26,11 @@ export async function serve(argv: readonly string[]): Promise<number> {
   try {
     const keys = await readKeys(settings);
     if (typeof keys === "string") return fail(2, keys);
-    const server = await open({ settings, keys, logger, build });
+    const opening = open({ settings, keys, logger, build });
+    // Without anything to read again, the signal ends the process, as that of a terminal that is closed should.
+    if (settings.apiKeyFile !== "" || settings.jwks !== "") reloadOnSignal(opening, settings, logger);
+    const server = await opening;
     if (typeof server === "string") return fail(1, server);
-    process.on("SIGHUP", () => void reload(server, settings, logger));
     const { data, maxSessions } = settings;
     const journal = { journal: data === "" ? "memory" : resolve(data), messages: server.found };
     logger.info("listening", { url: server.url, ...build, maxSessions, ...journal });
@@ -90,6 +92,17 @@ async function readKeys({ apiKey, apiKeyFile }: Settings): Promise<readonly stri
   }
 }
 
+/** One reload after the other: an earlier one must not bring back what a later one has taken out. */
+function reloadOnSignal(opening: Promise<Server | string>, settings: Settings, logger: Logger): void {
+  let reloading = Promise.resolve();
+  process.on("SIGHUP", () => {
+    reloading = reloading.then(async () => {
+      const server = await opening;
+      if (typeof server !== "string") await reload(server, settings, logger);
+    });
+  });
+}
+
 /** Takes the keys of the file as they are now; those of before stay valid when there is anything wrong with it. */
 async function reload(server: Server, settings: Settings, logger: Logger): Promise<void> {
   const keys = await readKeys(settings);
@@ -113,11 +126,18 @@ async function resolves(host: string): Promise<boolean> {
 
 async function readConfig(path: string | undefined): Promise<SettingsFile | undefined> {
   if (path === undefined) return undefined;
+  let text: string;
   try {
-    // The parser gives a table or throws.
-    return { path, values: Bun.TOML.parse(await Bun.file(path).text()) as Record<string, unknown> };
+    text = await Bun.file(path).text();
   } catch (error) {
     return { path, values: {}, problem: error instanceof Error ? error.message : String(error) };
+  }
+  try {
+    // The parser gives a table or throws.
+    return { path, values: Bun.TOML.parse(text) as Record<string, unknown> };
+  } catch {
+    // What the parser says may show a key that is not in quotes.
+    return { path, values: {}, problem: "is not TOML: perhaps a text in it has no quotes" };
   }
 }
 

@@ -157,6 +157,8 @@ export function openPolls({ admit, access, hub, createSessionId }: PollParts) {
       const cors = access.toCorsHeaders(request);
       if (resumed.resumed === false) return answer(hub.toId(offset), resumed, [], cors);
       server?.timeout(request, wait + graceSeconds);
+      // It may have gone while its token was verified.
+      if (request.signal.aborted) return answer(hub.toId(offset), resumed, [], cors);
       const session = new Poll(createSessionId(), ids, polls, offset, wait * 1000);
       request.signal.addEventListener("abort", () => session.close());
       hub.attach(session, offset, expiresAt);

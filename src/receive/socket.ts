@@ -107,15 +107,26 @@ export class WebSocketSession implements Follower {
 
   close(code: number, reason: string): void {
     // Bun forgets a closed socket at once, even one with a queue, and the end of the process would cut the queue off.
-    if (this.socket !== undefined && this.socket.getBufferedAmount() > 0) this.#farewell = { code, reason };
-    else this.socket?.close(code, reason);
+    if (this.socket === undefined || this.socket.getBufferedAmount() === 0) {
+      this.socket?.close(code, reason);
+      return;
+    }
+    this.#farewell = { code, reason };
+    // What is published from now on is no longer for it.
+    this.#leaveTopics();
+  }
+
+  #leaveTopics(): void {
+    if (!this.isLive) return;
+    this.isLive = false;
+    for (const topic of topicsOf(this)) this.socket?.unsubscribe(this.format.prefix + topic);
   }
 
   /** Some of what waited for the client has been read. */
   drained(): void {
     // Its answer to a ping waits behind what it has not read; that it reads is a sign of life too.
-    this.state = "heard";
-    if (this.#farewell !== undefined) this.close(this.#farewell.code, this.#farewell.reason);
+    if (this.#farewell === undefined) this.state = "heard";
+    else this.close(this.#farewell.code, this.#farewell.reason);
   }
 
   /** Whether more waits for the client than may. */

@@ -21,6 +21,7 @@ import { type ErrorCode, PushError } from "../errors.ts";
 import type { Hub, Outlet } from "../hub.ts";
 import type { Logger } from "../logger.ts";
 import type { Message } from "../message.ts";
+import type { Metrics } from "../metrics.ts";
 import { readQuery, refuseHead } from "../query.ts";
 import type { Claimant } from "../quotas.ts";
 import type { Follower } from "../replay.ts";
@@ -37,6 +38,7 @@ import {
 import { Subscribers } from "./subscribers.ts";
 
 export interface EventStreamParts {
+  readonly metrics: Metrics;
   readonly admit: Admit;
   readonly access: Access;
   readonly hub: Hub;
@@ -173,6 +175,7 @@ interface Streams {
 }
 
 export function openEventStreams({
+  metrics,
   admit,
   access,
   hub,
@@ -213,6 +216,7 @@ export function openEventStreams({
   function refuse(request: Request, error: unknown): Response {
     const mayComeBack = error instanceof PushError && passing.has(error.code);
     if (!mayComeBack || request.headers.get("accept")?.includes(streamType) !== true) throw error;
+    metrics.rejected(error.code);
     const headers = { ...streamHeaders, ...access.toCorsHeaders(request) };
     return new Response(`retry: ${toRetry()}\n: ${error.detail}\n\n`, { headers });
   }

@@ -180,8 +180,10 @@ export function openWebSockets({
         if (hub.expiries.has(session)) hub.expiries.set(session, expiresAt);
       },
       (error: unknown) => {
-        if (error instanceof PushError)
+        if (error instanceof PushError) {
+          metrics.rejected(error.code);
           return session.tell({ type: "error", code: error.code, detail: error.detail });
+        }
         logger.error("a token could not be verified", { error: String(error) });
       },
     );

@@ -291,7 +291,7 @@ export const refusedPayloads: Readonly<Record<string, readonly [payload: string 
     ),
     "not UTF-8": [Buffer.from('{"sub":"\xff"}', "latin1"), noObject],
     "good for a prototype": [
-      `{"__proto__":{"sub":"7"},"exp":${at}}`,
+      `{"__proto__":{"sub":"7"},"exp":${at + 600}}`,
       "token has no sub, expected the userid",
     ],
     "later than all numbers": [

@@ -30,6 +30,18 @@ test("a key may come from the environment, and is in no line of the log, whateve
   for (const secret of [key, other]) expect(shown).not.toContain(secret);
 });
 
+test("a file of settings with a key that is not in quotes is refused, and nothing of it is shown", async () => {
+  await using folder = await makeFolder();
+  const path = folder.file("push.toml");
+  await writeFile(path, `api-key = ${key}SECRET\n`);
+
+  const { status, stderr } = await run([...program, ...quiet, "--config", path]);
+
+  expect(status).toBe(2);
+  expect(stderr).toContain("is not TOML: perhaps a text in it has no quotes");
+  expect(stderr).not.toContain("SECRET");
+});
+
 test("--help shows no key that is set", async () => {
   const { stdout, status } = await run(["env", `SERVER_PUSH_API_KEY=${key}`, ...program, "--help"]);
 

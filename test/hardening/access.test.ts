@@ -130,6 +130,13 @@ describe("a push that a browser makes", () => {
     ["for an allowed page", { "Sec-Fetch-Site": "cross-site", Origin: "https://app.example.com" }, taken],
     ["for a page below an allowed one", { Origin: "https://a.b.partner.example.com" }, taken],
     ["because somebody typed the URL", { "Sec-Fetch-Site": "none" }, taken],
+    ["for a neighbour's image", { "Sec-Fetch-Site": "same-site" }, "403 foreign_origin"],
+    ["that says two things", { "Sec-Fetch-Site": "same-origin, cross-site" }, "403 foreign_origin"],
+    [
+      "for a name with a user before our own",
+      { Origin: "https://evil.org@push.example.com" },
+      "403 foreign_origin",
+    ],
     ["for an image on another site", { "Sec-Fetch-Site": "cross-site" }, "403 foreign_origin"],
     ["for an old browser's foreign page", { Origin: "https://evil.example.com" }, "403 foreign_origin"],
     [
@@ -236,6 +243,8 @@ describe("a name that leads to this machine", () => {
     "evil.example.com",
     "evil.example.com:8888",
     "127.0.0.1.evil.org",
+    "evil.com@localhost",
+    "localhost\\.evil.com",
     "localhost.evil.org",
     "10.0.0.1",
     "[::2]",
@@ -256,6 +265,21 @@ describe("a name that leads to this machine", () => {
     for (const call of pushes) expect(await ask(open, call, { Host: host })).toBe(taken);
     for (const call of clients) expect(await ask(open, call, { Host: host })).toBe(letIn(call.path));
   });
+
+  test.each([{ "jwt-secret": "x".repeat(32) }, { "jwt-secret": "x".repeat(32), anonymous: "true" }])(
+    "is refused where only clients need something, with %j",
+    async (settings) => {
+      await using server = await startServer(settings);
+      const rebound = {
+        Host: "evil.com:8888",
+        Origin: "http://evil.com:8888",
+        "Sec-Fetch-Site": "same-origin",
+      };
+
+      for (const call of [...everything, { method: "POST", path: "/tokens?userid=victim" }])
+        expect(await ask(server, call, rebound)).toBe("403 foreign_host");
+    },
+  );
 
   test("may be any where there is a key, or where it was said outright", async () => {
     await using insecure = await startServer({ insecure: "true" });

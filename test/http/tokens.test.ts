@@ -72,15 +72,19 @@ test("needs the API key", async () => {
     expect((await ask("userid=1", headers)).status).toBe(401);
 });
 
-test("has nothing to give where clients need no token", async () => {
-  await using open = await startServer();
-  const answer = await fetch(`${open.url}/tokens?userid=1`, { method: "POST" });
+test.each([{}, { "jwt-secret": "x".repeat(32) }])(
+  "has nothing to give where no key is needed to ask, with %j",
+  async (settings) => {
+    await using open = await startServer(settings);
+    const answer = await fetch(`${open.url}/tokens?userid=1`, { method: "POST" });
 
-  expect(answer.status).toBe(503);
-  expect((await toProblem(answer)).detail).toBe(
-    "the server has no API key and no --jwt-secret, so clients need no tokens",
-  );
-});
+    expect(answer.status).toBe(403);
+    expect(await toProblem(answer)).toMatchObject({
+      code: "forbidden",
+      detail: "the server has no API key, and without one it gives out no tokens",
+    });
+  },
+);
 
 test("may be longer than usual only up to --max-token-time, and is shorter than usual where that is", async () => {
   await using brief = await startServer({ "api-key": apiKey, "max-token-time": "90s" });

@@ -30,6 +30,7 @@ function openForgetful() {
   const rig = createRig({ journal: forgetful });
   const parts = {
     access: openAccess(),
+    metrics: rig.metrics,
     admit: () => ({ ids: {} }),
     hub: rig.hub,
     logger,

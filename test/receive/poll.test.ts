@@ -220,7 +220,9 @@ describe("a long backlog", () => {
     const first = await waiting;
     const rest = await pollAll(server, "userid=1", first.id);
 
-    expect(first.messages.length).toBe(256);
+    // As many as are handed over in one turn, and no more than a page.
+    expect(first.messages.length).toBeGreaterThan(0);
+    expect(first.messages.length).toBeLessThanOrEqual(256);
     expect([...first.messages, ...rest.messages].map(({ data }) => data)).toEqual(
       Array.from({ length: 1000 }, (_, index) => `${index}`),
     );

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { connect } from "../support/client.ts";
 import { openEventStream } from "../support/event-stream.ts";
 import { eventually } from "../support/eventually.ts";
-import { openRawSession } from "../support/frames.ts";
+import { opcodes, openRawSession } from "../support/frames.ts";
 import { startServer, type TestServer } from "../support/server.ts";
 import { apiKey, mint, pushWithKey } from "../support/tokens.ts";
 import { transports } from "../support/transports.ts";
@@ -156,6 +156,26 @@ describe("a token", () => {
     expect(JSON.parse(await answer.text())).toMatchObject({ status: 400, code: "invalid_parameter" });
   });
 });
+
+test("a reader that stalls gets nothing that is pushed after its token's end", async () => {
+  await using roomy = await startServer({ "api-key": apiKey, "max-queued": "64MiB" });
+  const token = await mint(roomy, "userid=71&expires=2");
+  await using stalled = await openRawSession(roomy, `token=${token}`);
+  stalled.raw.stopReading();
+  for (let index = 0; index < 300; index++) await pushWithKey(roomy, "userid=71", "x".repeat(60_000));
+
+  await eventually("its end", async () => (await pushWithKey(roomy, "userid=71", "too late")) === 0, 10_000);
+
+  stalled.raw.readOn();
+  const texts: string[] = [];
+  for (;;) {
+    const { opcode, payload } = await stalled.frame();
+    if (opcode === opcodes.close) break;
+    texts.push(payload.toString("latin1", 0, 8));
+  }
+  expect(texts.slice(0, 300).every((text) => text === "xxxxxxxx")).toBe(true);
+  expect(await pushWithKey(roomy, "userid=71", "later still")).toBe(0);
+}, 20_000);
 
 describe("a token that is renewed", () => {
   test("lets the session go on beyond the end of the first", async () => {
