@@ -41,7 +41,7 @@ interface Disk extends AsyncDisposable {
   /** Leaves so many bytes free. */
   fill(freeBytes: number): void;
   makeRoom(): void;
-  makeReadOnly(): void;
+  makeReadOnly(): Promise<void>;
 }
 
 async function openDisk(): Promise<Disk> {
@@ -56,7 +56,12 @@ async function openDisk(): Promise<Disk> {
       writeFileSync(filler, Buffer.alloc(Math.max(0, bavail * bsize - freeBytes)));
     },
     makeRoom: () => rmSync(filler),
-    makeReadOnly: () => void Bun.spawnSync(["mount", "-o", "remount,ro", folder.path]),
+    // The system closes the files of a process a little after its end, and until then refuses.
+    makeReadOnly: () =>
+      eventually(
+        "a read-only disk",
+        () => Bun.spawnSync(["mount", "-o", "remount,ro", folder.path]).exitCode === 0,
+      ),
     async [Symbol.asyncDispose]() {
       unmount(folder.path);
       await folder[Symbol.asyncDispose]();
@@ -211,7 +216,7 @@ describe.skipIf(mustSkip)("on a disk that is read-only the server does not start
   test("with a file that is there", async () => {
     await using disk = await openDisk();
     await (await start(disk)).drain();
-    disk.makeReadOnly();
+    await disk.makeReadOnly();
 
     const { status, stderr } = await run([compiledFile, "--port=0", `--data=${disk.file}`]);
 
@@ -220,7 +225,7 @@ describe.skipIf(mustSkip)("on a disk that is read-only the server does not start
 
   test("with a file that would have to be made", async () => {
     await using disk = await openDisk();
-    disk.makeReadOnly();
+    await disk.makeReadOnly();
 
     const { status, stderr } = await run([compiledFile, "--port=0", `--data=${disk.file}`]);
 
