@@ -61,6 +61,8 @@ export function refuseHead({ method }: Request): void {
 /** Anything but printable ASCII that stands for itself: where there is none, nothing is to be decoded, and a unit is a byte. */
 const notPlain = /[^!-$&-*,-~]/;
 
+const equalsSign = 0x3d;
+
 /**
  * Takes a pair in which nothing is to be decoded, as nearly all are, at half the cost; leaves to `readPair` whatever is to be refused.
  * Its parameters are many because an object would be made for every parameter of every push.
@@ -74,7 +76,7 @@ function takePlainPair<Name extends string>(
 ): boolean {
   for (const name of names) {
     const equals = start + name.length;
-    if (url[equals] !== "=" || !url.startsWith(name, start)) continue;
+    if (url.charCodeAt(equals) !== equalsSign || !url.startsWith(name, start)) continue;
     const length = end - equals - 1;
     if (length < 1 || length > (namesWithLimits[name] ?? length) || values[name] !== undefined) return false;
     values[name] = url.slice(equals + 1, end);

@@ -33,6 +33,8 @@ export interface OriginsOptions {
 export class Origins {
   readonly #isOpen: boolean;
   readonly #guardsHost: boolean;
+  /** The newest that was found to be a loopback name. */
+  #lastHost: string | undefined;
   readonly #exact: ReadonlySet<string>;
   readonly #below: readonly { readonly scheme: string; readonly suffix: string }[];
 
@@ -56,8 +58,12 @@ export class Origins {
   checkHost({ headers }: Incoming): void {
     if (!this.#guardsHost) return;
     const host = headers.get("host");
-    // As it is, since parsing it would cost each push a tenth.
-    if (host === null || loopbackHost.test(host)) return;
+    // The same nearly always; and as it is, since parsing it would cost each push a tenth.
+    if (host === null || host === this.#lastHost) return;
+    if (loopbackHost.test(host)) {
+      this.#lastHost = host;
+      return;
+    }
     throw new PushError(
       "foreign_host",
       `Host is ${quote(host)}, expected a loopback name such as localhost; with an API key, any host may call`,

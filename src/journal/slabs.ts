@@ -52,9 +52,9 @@ export class Slabs {
 
   /** Lets go what has no message after the offset. The newest slab is written on, even when nothing in it is kept any more. */
   clean(offset: Offset): void {
-    for (let [first] = this.#slabs; this.#slabs.length > 1 && first !== undefined; [first] = this.#slabs) {
-      if (first.last > offset) break;
-      this.#slabs.shift();
+    const slabs = this.#slabs;
+    while (slabs.length > 1 && (slabs[0]?.last ?? 0) <= offset) {
+      slabs.shift();
       this.#gone++;
     }
   }
