@@ -41,17 +41,9 @@ export function createApp(parts: AppParts): AnyElysia {
   const { access, metrics, logger, version, receivers } = parts;
   // Compiled at its first request, a handler would stay behind the check whether it is; that costs every push 2 %.
   const app: AnyElysia = new Elysia({ normalize: false, precompile: true })
-    .onError({ as: "global" }, ({ code, error, request }) => {
-      if (code === "NOT_FOUND") return answerUnrouted(request);
-      if (error instanceof PushError) return refuse(error, request);
-      // The client went away while its body was being read: nobody is there to answer.
-      if (error instanceof Error && error.name === "AbortError")
-        return refuse(new PushError("malformed_body", "the body ended before its announced length"), request);
-      logger.error("request failed", {
-        error: error instanceof Error ? (error.stack ?? error.message) : String(error),
-      });
-      return refuse(new PushError("internal", "the server made a mistake, and has logged it"), request);
-    })
+    .onError({ as: "global" }, ({ code, error, request }) =>
+      code === "NOT_FOUND" ? answerUnrouted(request) : answerError(error, request),
+    )
     .use(
       new Elysia()
         .onBeforeHandle(({ request }) => access.checkDocs(request))
@@ -59,7 +51,7 @@ export function createApp(parts: AppParts): AnyElysia {
     )
     .use(pageRoutes())
     .use(statusRoutes(parts))
-    .use(pushRoutes(parts))
+    .use(pushRoutes({ ...parts, answerError }))
     .use(batchRoutes(parts))
     .use(tokenRoutes(parts));
   for (const receiver of receivers) app.use(receiver);
@@ -73,6 +65,17 @@ export function createApp(parts: AppParts): AnyElysia {
     methods.set(path, [...own, "OPTIONS"].join(", "));
   }
   return app;
+
+  function answerError(error: unknown, request: Request): Response {
+    if (error instanceof PushError) return refuse(error, request);
+    // The client went away while its body was being read: nobody is there to answer.
+    if (error instanceof Error && error.name === "AbortError")
+      return refuse(new PushError("malformed_body", "the body ended before its announced length"), request);
+    logger.error("request failed", {
+      error: error instanceof Error ? (error.stack ?? error.message) : String(error),
+    });
+    return refuse(new PushError("internal", "the server made a mistake, and has logged it"), request);
+  }
 
   function refuse(error: PushError, request: Request): Response {
     metrics.rejected(error.code);
