@@ -78,9 +78,10 @@ export class Hub {
     });
   }
 
-  /** Adds a way to receive. */
-  addOutlet(outlet: Outlet): void {
+  /** Adds a way to receive, and gives what takes it away again. */
+  addOutlet(outlet: Outlet): () => void {
     this.#outlets.push(outlet);
+    return () => this.#outlets.splice(this.#outlets.indexOf(outlet), 1);
   }
 
   /**

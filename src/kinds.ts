@@ -43,6 +43,11 @@ export const kinds = {
     placeholder: "PORT",
     parse: (text) => integer(text, 0, 65535),
   } satisfies Kind<number>,
+  portOrNone: {
+    expected: "a port from 0 to 65535, or none",
+    placeholder: "PORT",
+    parse: (text) => (text === "none" ? text : integer(text, 0, 65535)),
+  } satisfies Kind<number | "none">,
   count: {
     expected: "a whole number from 1 to 1000000000",
     placeholder: "N",

@@ -16,6 +16,8 @@ export interface MetricsSources {
   readonly journalMessages: () => number;
   readonly journalBytes: () => number;
   readonly journalWritable: () => boolean;
+  /** When the certificate expires, in milliseconds since 1970; without TLS there is none. */
+  readonly certificateEnd?: () => number;
 }
 
 /**
@@ -107,6 +109,13 @@ export function createMetrics(build: { version: string; commit: string }): Metri
         "Whether the journal takes messages: 1, or 0 when it cannot be written.",
         () => Number(sources.journalWritable()),
       );
+      const { certificateEnd } = sources;
+      if (certificateEnd !== undefined)
+        gauge(
+          "server_push_certificate_expiry_seconds",
+          "When the TLS certificate expires, in seconds since 1970.",
+          () => certificateEnd() / 1000,
+        );
     },
   };
 

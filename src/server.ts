@@ -3,9 +3,12 @@
  *
  *   await using server = await openServer({ settings, logger, build });
  */
+import type { AnyElysia } from "elysia";
 import { Access } from "./auth/access.ts";
 import { type ClientTokens, deriveSecret, openClientTokens } from "./auth/client.ts";
-import { createApp } from "./http/app.ts";
+import { type AppParts, createApp } from "./http/app.ts";
+import { Listener, type ListenerParts } from "./http/listener.ts";
+import { type Certificate, type CertificateFiles, CertificateWatch, readCertificate } from "./http/tls.ts";
 import { Hub } from "./hub.ts";
 import { rememberedMs } from "./idempotency.ts";
 import { openMemoryJournal } from "./journal/memory.ts";
@@ -18,9 +21,10 @@ import { openPolls } from "./receive/poll.ts";
 import { openEventStreams } from "./receive/sse.ts";
 import { Quotas } from "./quotas.ts";
 import { createAdmit, type ToAddress, toReplayedAtOnce } from "./receive/start.ts";
+import type { WebSocketSession } from "./receive/socket.ts";
 import { openWebSockets } from "./receive/websocket.ts";
 import { createSessionIds, Sessions, startProbing } from "./session.ts";
-import { isLoopback, type Settings } from "./settings.ts";
+import { hostsOf, isLoopback, type Settings } from "./settings.ts";
 
 export interface ServerParts {
   readonly settings: Settings;
@@ -34,10 +38,12 @@ export interface Server extends AsyncDisposable {
   /** Where it listens: `http://127.0.0.1:8888`. */
   readonly url: string;
   readonly port: number;
+  /** Where publishers and operators call, when it is a port of their own. */
+  readonly apiUrl?: string;
   /** How many messages the journal had when it was opened. */
   readonly found: number;
   /**
-   * From now on these API keys are valid, and no others; and the public keys of tokens are read again.
+   * From now on these API keys are valid, and no others; and the certificate and the public keys of tokens are read again.
    *
    * @throws Error when those cannot be used: they stay as they were
    */
@@ -56,12 +62,35 @@ export class UnusableTokens extends Error {
   override readonly name = "UnusableTokens";
 }
 
-/** @throws UnusableFile, UnusableTokens, or an error with `code` EADDRINUSE, EACCES, … when it cannot listen */
+export interface ListeningPlace {
+  readonly hostname: string;
+  readonly port: number;
+  /** The settings that they come from. */
+  readonly hostFlag: string;
+  readonly portFlag: string;
+}
+
+/** Nothing can listen there; the cause is what the system says, with `code` EADDRINUSE, EACCES, … */
+export class CannotListen extends Error {
+  override readonly name = "CannotListen";
+
+  constructor(
+    readonly place: ListeningPlace,
+    options: ErrorOptions,
+  ) {
+    super(`cannot listen on ${place.hostname}:${place.port}`, options);
+  }
+}
+
+/** @throws UnusableFile, UnusableTokens, UnusableCertificate or CannotListen */
 export async function openServer(parts: ServerParts): Promise<Server> {
+  const { settings, logger } = parts;
   const tokens = await openTokens(parts);
-  const journal = await openJournal(parts.settings, parts.logger);
+  const certificate =
+    settings.tlsCert === "" ? undefined : await readCertificate(toCertificateFiles(settings));
+  const journal = await openJournal(settings, logger);
   try {
-    return listen(parts, journal, tokens);
+    return listen(parts, journal, tokens, certificate);
   } catch (error) {
     await journal.close();
     throw error;
@@ -72,13 +101,14 @@ function listen(
   { settings, keys, logger, build }: ServerParts,
   journal: Journal,
   tokens: ClientTokens | undefined,
+  certificate: Certificate | undefined,
 ): Server {
   const access = new Access({
     keys,
     tokens,
     anonymous: settings.anonymous,
     allowedOrigins: settings.allowOrigin,
-    isLoopback: isLoopback(settings.host) && !settings.insecure,
+    isLoopback: !settings.insecure && hostsOf(settings).every(isLoopback),
     publicMetrics: settings.publicMetrics,
     publicDocs: settings.publicDocs,
   });
@@ -93,40 +123,27 @@ function listen(
   });
   const hub = new Hub({ journal, sessions, metrics, logger, maxSessions, quotas, maxIdempotencyKeys });
   const admit = createAdmit({ access, hub, toAddress: createToAddress(settings.trustedProxies) });
-  metrics.watch({
-    sessions: () => sessions.size,
-    replays: () => hub.replays.size,
-    idempotencyKeys: () => hub.idempotency.size,
-    journalMessages: () => journal.kept.count,
-    journalBytes: () => journal.kept.bytes,
-    journalWritable: () => journal.problem === undefined,
-  });
-  const createSessionId = createSessionIds();
-  const webSockets = openWebSockets({
+  const shared = {
     metrics,
     admit,
     access,
     hub,
     logger,
-    sessions,
-    createSessionId,
-    maxMessage,
+    createSessionId: createSessionIds(),
     maxQueued,
     ping,
+  };
+  const webSockets = openWebSockets({
+    ...shared,
+    sessions,
+    maxMessage,
     receiveRate: settings.maxReceiveRate,
   });
-  const eventStreams = openEventStreams({
-    metrics,
-    admit,
-    access,
-    hub,
-    logger,
-    createSessionId,
-    maxQueued,
-    ping,
-  });
-  const polls = openPolls({ admit, access, hub, createSessionId });
-  const app = createApp({
+  const eventStreams = openEventStreams(shared);
+  const polls = openPolls(shared);
+  for (const { outlet } of [eventStreams, polls]) hub.addOutlet(outlet);
+
+  const appParts = {
     access,
     hub,
     metrics,
@@ -136,34 +153,46 @@ function listen(
     maxBatchCount,
     maxTokenTime: settings.maxTokenTime,
     version: build.version,
+  };
+  const { clients, publishers } = openListeners(settings, certificate, {
+    createApp: (parts) => createApp({ ...appParts, ...parts }),
     receivers: [webSockets.routes, eventStreams.routes, polls.routes],
-  });
-  app.listen({
-    hostname: settings.host,
-    port: settings.port,
-    reusePort: false,
-    development: false,
-    idleTimeout: settings.httpTimeout / 1000,
-    // The limit is ours, in http/push.ts: Bun's own answer to a body that is too large says nothing.
-    maxRequestBodySize: Number.MAX_SAFE_INTEGER,
     websocket: webSockets.websocket,
+    onBegin: (server) => hub.addOutlet(webSockets.createOutlet(server)),
   });
-  const listener = app.server;
-  if (listener === null) throw new Error("the listener did not start");
-  for (const outlet of [webSockets.createOutlet(listener), eventStreams.outlet, polls.outlet])
-    hub.addOutlet(outlet);
+  const listeners = publishers === undefined ? [clients] : [clients, publishers];
+  const watch =
+    certificate === undefined
+      ? undefined
+      : new CertificateWatch(certificate, {
+          files: toCertificateFiles(settings),
+          logger,
+          onChange: async (renewed) => {
+            await Promise.all(listeners.map((listener) => listener.renew(renewed)));
+          },
+        });
+  metrics.watch({
+    sessions: () => sessions.size,
+    replays: () => hub.replays.size,
+    idempotencyKeys: () => hub.idempotency.size,
+    journalMessages: () => journal.kept.count,
+    journalBytes: () => journal.kept.bytes,
+    journalWritable: () => journal.problem === undefined,
+    ...(watch !== undefined && { certificateEnd: () => watch.expiresAt }),
+  });
   const stopProbing = startProbing(sessions, ping, () => hub.toId(hub.head));
 
   let closed: Promise<void> | undefined;
   const close = () => (closed ??= closeAll());
-  const { url, port = 0 } = listener;
   return {
-    url: url.origin,
-    port,
+    url: clients.url,
+    port: clients.port,
+    ...(publishers !== undefined && { apiUrl: publishers.url }),
     found,
     async reload(valid) {
       access.replaceKeys(valid);
       tokens?.replaceSecrets(toSecrets(settings.jwtSecret, valid));
+      await watch?.check();
       await tokens?.reload();
     },
     drain,
@@ -179,15 +208,72 @@ function listen(
     while (sessions.size > 0 && left() > farewellMs) await Bun.sleep(pollMs);
     // The last to be told still answer, and who calls meanwhile is told to come back.
     await Bun.sleep(Math.min(farewellMs, left()));
-    await Promise.race([listener?.stop(), Bun.sleep(left())]);
+    const stopping = Promise.all(listeners.map((listener) => listener.stop()));
+    await Promise.race([stopping, Bun.sleep(left())]);
     await close();
   }
 
   async function closeAll(): Promise<void> {
     stopProbing();
-    await listener?.stop(true);
+    watch?.stop();
+    for (const listener of listeners) await listener.close();
     await journal.close();
   }
+}
+
+interface ListenersParts extends Required<Pick<ListenerParts<WebSocketSession>, "websocket" | "onBegin">> {
+  readonly createApp: (parts: Pick<AppParts, "receivers" | "takesPublishers">) => AnyElysia;
+  readonly receivers: AppParts["receivers"];
+}
+
+/** One listener for everybody, or one for clients and one for those who push. @throws CannotListen */
+function openListeners(
+  { host, port, apiHost, apiPort, http2, httpTimeout }: Settings,
+  certificate: Certificate | undefined,
+  { createApp: create, receivers, websocket, onBegin }: ListenersParts,
+) {
+  const common = { http2, idleSeconds: httpTimeout / 1000 };
+  const tls = certificate === undefined ? {} : { certificate };
+  const clients = openListener(["--host", "--port"], {
+    ...common,
+    ...tls,
+    hostname: host,
+    port,
+    createApp: () => create({ receivers, takesPublishers: apiPort === "none" }),
+    websocket,
+    onBegin,
+  });
+  if (apiPort === "none") return { clients };
+  try {
+    const publishers = openListener(["--api-host", "--api-port"], {
+      ...common,
+      // Within a machine nobody listens in, and no certificate is for a loopback name.
+      ...(isLoopback(apiHost) ? {} : tls),
+      hostname: apiHost,
+      port: apiPort,
+      createApp: () => create({ receivers: [], takesPublishers: true }),
+    });
+    return { clients, publishers };
+  } catch (error) {
+    void clients.close();
+    throw error;
+  }
+}
+
+function openListener<Session>(
+  [hostFlag, portFlag]: readonly [string, string],
+  parts: ListenerParts<Session>,
+): Listener<Session> {
+  try {
+    return new Listener(parts);
+  } catch (cause) {
+    const { hostname, port } = parts;
+    throw new CannotListen({ hostname, port, hostFlag, portFlag }, { cause });
+  }
+}
+
+function toCertificateFiles({ tlsCert, tlsKey }: Settings): CertificateFiles {
+  return { certPath: tlsCert, keyPath: tlsKey };
 }
 
 /** What clients' tokens are verified with, where anything is locked at all. */

@@ -20,6 +20,36 @@ export const settingsTable = [
   },
   { name: "port", kind: "port", default: "8888", help: "The port to listen on; 0 takes any that is free" },
   {
+    name: "api-port",
+    kind: "portOrNone",
+    default: "none",
+    help: "A port of their own for publishers' and operators' calls; clients' calls stay on --port",
+  },
+  {
+    name: "api-host",
+    kind: "host",
+    default: "127.0.0.1",
+    help: "The address of --api-port; one that is not loopback needs an API key, or --insecure",
+  },
+  {
+    name: "tls-cert",
+    kind: "path",
+    default: "",
+    help: "The certificate and its chain (PEM), for HTTPS and wss; a renewed one is taken within a minute, or on SIGHUP",
+  },
+  {
+    name: "tls-key",
+    kind: "path",
+    default: "",
+    help: "The private key of --tls-cert (PEM)",
+  },
+  {
+    name: "http2",
+    kind: "switch",
+    default: "false",
+    help: "Speak HTTP/2 too, so that a browser may have more than six event streams; needs --tls-cert",
+  },
+  {
     name: "insecure",
     kind: "switch",
     default: "false",

@@ -64,19 +64,35 @@ export function readSettings(sources: SettingsSources): SettingsResult {
 }
 
 /** What is wrong with the settings together, though each alone is right. */
-function findConflicts({ host, insecure, apiKey, apiKeyFile, maxMessage, maxQueued }: Settings): string[] {
+function findConflicts(settings: Settings): string[] {
+  const { host, apiPort, port, insecure, apiKey, apiKeyFile, maxMessage, maxQueued } = settings;
+  const { tlsCert, tlsKey, http2 } = settings;
   const conflicts: string[] = [];
-  if (!insecure && !isLoopback(host) && apiKey.length === 0 && apiKeyFile === "")
+  for (const own of hostsOf(settings))
+    if (!insecure && !isLoopback(own) && apiKey.length === 0 && apiKeyFile === "")
+      conflicts.push(
+        `${own === host ? "host" : "api-host"}: ${quote(own)} is not a loopback address, and anyone who reaches it could push and listen; ` +
+          "expected --api-key or --api-key-file, or --insecure to allow just that",
+      );
+  if (apiPort === port && port !== 0)
+    conflicts.push(`api-port: ${apiPort} is --port too, expected another one, or none`);
+  if ((tlsCert === "") !== (tlsKey === ""))
     conflicts.push(
-      `host: ${quote(host)} is not a loopback address, and anyone who reaches it could push and listen; ` +
-        "expected --api-key or --api-key-file, or --insecure to allow just that",
+      `${tlsCert === "" ? "tls-cert" : "tls-key"}: is missing, expected it beside --tls-${tlsCert === "" ? "key" : "cert"}`,
     );
+  if (http2 && tlsCert === "")
+    conflicts.push("http2: browsers speak it over TLS only, expected --tls-cert and --tls-key beside it");
   if (maxQueued < maxMessage)
     conflicts.push(
       `max-queued: ${maxQueued} bytes are less than max-message, so one large message would drop a session; ` +
         `expected at least ${maxMessage}`,
     );
   return conflicts;
+}
+
+/** Every address that is listened on. */
+export function hostsOf({ host, apiHost, apiPort }: Settings): readonly string[] {
+  return apiPort === "none" || apiHost === host ? [host] : [host, apiHost];
 }
 
 /** Whether only this machine can reach the host. */

@@ -14,6 +14,11 @@ test("without any source every setting has its default, in bytes and millisecond
   expect(settingsOf({})).toEqual({
     host: "127.0.0.1",
     port: 8888,
+    apiPort: "none",
+    apiHost: "127.0.0.1",
+    tlsCert: "",
+    tlsKey: "",
+    http2: false,
     insecure: false,
     apiKey: [],
     apiKeyFile: "",
@@ -305,7 +310,7 @@ describe("every row of the table is", () => {
       expect(toMarkdown().split("\n")).toContainEqual(
         expect.stringMatching(
           new RegExp(
-            `^\\| \`--${row.name}\` \\| \`SERVER_PUSH_[A-Z_]+\` .*${row.default === "" ? " none " : `\`${row.default}\``}`,
+            `^\\| \`--${row.name}\` \\| \`SERVER_PUSH_[A-Z0-9_]+\` .*${row.default === "" ? " none " : `\`${row.default}\``}`,
           ),
         ),
       );

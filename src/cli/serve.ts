@@ -8,7 +8,8 @@ import { quote } from "../errors.ts";
 import { UnusableFile } from "../journal.ts";
 import { createLogger, type Logger } from "../logger.ts";
 import { maxFileDescriptors } from "../metrics.ts";
-import { openServer, type Server, type ServerParts, UnusableTokens } from "../server.ts";
+import { UnusableCertificate } from "../http/tls.ts";
+import { CannotListen, openServer, type Server, type ServerParts, UnusableTokens } from "../server.ts";
 import { findConfigPath, readSettings, type Settings, type SettingsFile } from "../settings.ts";
 import { build } from "./version.ts";
 import { fail } from "./output.ts";
@@ -28,12 +29,20 @@ export async function serve(argv: readonly string[]): Promise<number> {
     if (typeof keys === "string") return fail(2, keys);
     const opening = open({ settings, keys, logger, build });
     // Without anything to read again, the signal ends the process, as that of a terminal that is closed should.
-    if (settings.apiKeyFile !== "" || settings.jwks !== "") reloadOnSignal(opening, settings, logger);
+    if (settings.apiKeyFile !== "" || settings.jwks !== "" || settings.tlsCert !== "")
+      reloadOnSignal(opening, settings, logger);
     const server = await opening;
     if (typeof server === "string") return fail(1, server);
     const { data, maxSessions } = settings;
     const journal = { journal: data === "" ? "memory" : resolve(data), messages: server.found };
-    logger.info("listening", { url: server.url, ...build, maxSessions, ...journal });
+    const { url, apiUrl } = server;
+    logger.info("listening", {
+      url,
+      ...(apiUrl !== undefined && { apiUrl }),
+      ...build,
+      maxSessions,
+      ...journal,
+    });
     logger.info(describeAccess(settings, keys.length));
     await untilStopped(server, settings.drain, logger);
     return 0;
@@ -53,21 +62,26 @@ function withinDescriptors(settings: Settings): Settings {
 
 /** The server, or why it cannot listen. */
 async function open(parts: ServerParts): Promise<Server | string> {
-  const { settings } = parts;
   try {
     return await openServer(parts);
   } catch (error) {
     if (error instanceof UnusableTokens) return `--jwks: ${error.message}`;
     if (error instanceof UnusableFile) return `--data: ${error.message}`;
-    const host = settings.host.includes(":") ? `[${settings.host}]` : settings.host;
-    const place = `${host}:${settings.port}`;
-    // Bun says EADDRINUSE of a name that has no address, too.
-    if (!(await resolves(settings.host)))
-      return `--host: ${quote(settings.host)} has no address, expected a name that has`;
-    if (error instanceof Error && "code" in error && error.code === "EADDRINUSE")
-      return `${place} is in use; stop what listens there, or take another --port`;
-    return `cannot listen on ${place}: ${error instanceof Error ? error.message : error}`;
+    if (error instanceof UnusableCertificate) return error.message;
+    if (error instanceof CannotListen) return await explain(error);
+    throw error;
   }
+}
+
+async function explain({ place, cause }: CannotListen): Promise<string> {
+  const { hostname, port, hostFlag, portFlag } = place;
+  // Bun says EADDRINUSE of a name that has no address, too.
+  if (!(await resolves(hostname)))
+    return `${hostFlag}: ${quote(hostname)} has no address, expected a name that has`;
+  const shown = `${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
+  if (cause instanceof Error && "code" in cause && cause.code === "EADDRINUSE")
+    return `${shown} is in use; stop what listens there, or take another ${portFlag}`;
+  return `cannot listen on ${shown}: ${cause instanceof Error ? cause.message : cause}`;
 }
 
 /** Who may do what, in one line. */

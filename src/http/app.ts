@@ -14,7 +14,7 @@ import { toResponse } from "./errors.ts";
 import { describeApi } from "./openapi.ts";
 import { pageRoutes } from "./pages.ts";
 import { pushRoutes } from "./push.ts";
-import { statusRoutes } from "./status.ts";
+import { healthRoutes, metricsRoutes } from "./status.ts";
 import { tokenRoutes } from "./tokens.ts";
 
 export interface AppParts {
@@ -30,30 +30,35 @@ export interface AppParts {
   /** How far away the end of a token may be, in milliseconds. */
   readonly maxTokenTime: number;
   readonly version: string;
-  /** The ways to receive. */
+  /** The ways to receive: none, where only publishers and operators call. */
   readonly receivers: readonly AnyElysia[];
+  /** Whether publishers and operators call here. */
+  readonly takesPublishers: boolean;
 }
 
 /** Where GET does more than to read. */
 const withoutHead = new Set(["/push", "/pushtoall", "/sse", "/poll"]);
 
 export function createApp(parts: AppParts): AnyElysia {
-  const { access, metrics, logger, version, receivers } = parts;
+  const { access, metrics, logger, version, receivers, takesPublishers } = parts;
   // Compiled at its first request, a handler would stay behind the check whether it is; that costs every push 2 %.
   const app: AnyElysia = new Elysia({ normalize: false, precompile: true })
     .onError({ as: "global" }, ({ code, error, request }) =>
       code === "NOT_FOUND" ? answerUnrouted(request) : answerError(error, request),
     )
-    .use(
-      new Elysia()
-        .onBeforeHandle(({ request }) => access.checkDocs(request))
-        .use(swagger({ path: "/swagger", documentation: describeApi(version) })),
-    )
-    .use(pageRoutes())
-    .use(statusRoutes(parts))
-    .use(pushRoutes({ ...parts, answerError }))
-    .use(batchRoutes(parts))
-    .use(tokenRoutes(parts));
+    .use(healthRoutes(parts));
+  if (takesPublishers)
+    app
+      .use(
+        new Elysia()
+          .onBeforeHandle(({ request }) => access.checkDocs(request))
+          .use(swagger({ path: "/swagger", documentation: describeApi(version) })),
+      )
+      .use(pageRoutes())
+      .use(metricsRoutes(parts))
+      .use(pushRoutes({ ...parts, answerError }))
+      .use(batchRoutes(parts))
+      .use(tokenRoutes(parts));
   for (const receiver of receivers) app.use(receiver);
 
   /** What pages call, so that those that may read the answer can also read why there is none. */
@@ -92,7 +97,10 @@ export function createApp(parts: AppParts): AnyElysia {
     const allowed = methods.get(path);
     if (allowed === undefined)
       return refuse(
-        new PushError("not_found", `nothing is at ${quote(path)}; the API is documented at /swagger`),
+        new PushError(
+          "not_found",
+          `nothing is at ${quote(path)}; ${takesPublishers ? "the API is documented at /swagger" : "publishers and operators call the port of --api-port"}`,
+        ),
         request,
       );
     if (request.method === "OPTIONS") {

@@ -8,13 +8,17 @@ import type { Metrics } from "../metrics.ts";
 import { withKey } from "./openapi.ts";
 import { describeProblems } from "./problems.ts";
 
-export interface StatusRoutesParts {
+export interface HealthRoutesParts {
   readonly access: Access;
   readonly hub: Hub;
+}
+
+export interface MetricsRoutesParts {
+  readonly access: Access;
   readonly metrics: Metrics;
 }
 
-export function statusRoutes({ access, hub, metrics }: StatusRoutesParts) {
+export function healthRoutes({ access, hub }: HealthRoutesParts) {
   return new Elysia()
     .onBeforeHandle(({ request }) => access.checkHost(request))
     .get("/healthz", () => json("ok"), {
@@ -48,31 +52,34 @@ export function statusRoutes({ access, hub, metrics }: StatusRoutesParts) {
           },
         },
       },
-    )
-    .get(
-      "/metrics",
-      async ({ request }) => {
-        access.checkMetrics(request);
-        return new Response(await metrics.render(), {
-          headers: { "Content-Type": metrics.contentType, "Cache-Control": "no-store" },
-        });
-      },
-      {
-        detail: {
-          operationId: "getMetrics",
-          tags: ["operators"],
-          security: withKey,
-          summary: "The figures, in the text format of Prometheus",
-          responses: {
-            200: {
-              description: "The figures",
-              content: { "text/plain": { schema: { type: "string" }, example: "server_push_sessions 3\n" } },
-            },
-            ...describeProblems([...always, "unauthorized"]),
+    );
+}
+
+export function metricsRoutes({ access, metrics }: MetricsRoutesParts) {
+  return new Elysia().get(
+    "/metrics",
+    async ({ request }) => {
+      access.checkMetrics(request);
+      return new Response(await metrics.render(), {
+        headers: { "Content-Type": metrics.contentType, "Cache-Control": "no-store" },
+      });
+    },
+    {
+      detail: {
+        operationId: "getMetrics",
+        tags: ["operators"],
+        security: withKey,
+        summary: "The figures, in the text format of Prometheus",
+        responses: {
+          200: {
+            description: "The figures",
+            content: { "text/plain": { schema: { type: "string" }, example: "server_push_sessions 3\n" } },
           },
+          ...describeProblems([...always, "unauthorized"]),
         },
       },
-    );
+    },
+  );
 }
 
 /** What every call can answer. */

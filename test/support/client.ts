@@ -11,14 +11,18 @@ export interface TestClient extends AsyncDisposable {
   send(data: string | Uint8Array<ArrayBuffer>): void;
 }
 
-/** Connects to `/ws` of the server with this query, offering these subprotocols; rejects when the handshake is refused. */
+/** Connects to `/ws` of the server with this query, offering these subprotocols, and trusting `ca` (PEM); rejects when the handshake is refused. */
 export async function connect(
   server: { readonly url: string },
   query = "",
   subprotocols: string[] = [],
+  ca?: string,
 ): Promise<TestClient> {
   const url = `${server.url.replace("http", "ws")}/ws${query && `?${query}`}`;
-  const socket = new WebSocket(url, subprotocols);
+  const socket = new WebSocket(url, {
+    protocols: subprotocols,
+    ...(ca !== undefined && { tls: { ca } }),
+  });
   socket.binaryType = "arraybuffer";
   const waiting: (string | Uint8Array)[] = [];
   const takers: ((data: string | Uint8Array) => void)[] = [];

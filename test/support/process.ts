@@ -32,18 +32,20 @@ export async function startProcess(
   });
   const errors = child.stderr.text();
   const log: LogLine[] = [];
-  const listening = Promise.withResolvers<string>();
+  const listening = Promise.withResolvers<LogLine>();
   void (async () => {
     for await (const line of readLines(child.stdout)) {
       const entry: LogLine = JSON.parse(line);
       log.push(entry);
-      if (entry.msg === "listening") listening.resolve(String(entry["url"]));
+      if (entry.msg === "listening") listening.resolve(entry);
     }
     listening.reject(new Error(`${command[0]} ended before it listened: ${await errors}`));
   })().catch(listening.reject);
-  const url = await listening.promise;
+  const { url: listened, apiUrl } = await listening.promise;
+  const url = String(listened);
   return {
     url,
+    apiUrl: String(apiUrl ?? url),
     port: Number(new URL(url).port),
     log,
     pid: child.pid,

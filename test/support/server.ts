@@ -13,6 +13,8 @@ export interface TestServer extends AsyncDisposable {
   /** `http://127.0.0.1:PORT` */
   readonly url: string;
   readonly port: number;
+  /** Where publishers and operators call: `url`, unless `api-port` is set. */
+  readonly apiUrl: string;
   /** What it has logged so far: each line, parsed. */
   readonly log: readonly LogLine[];
   /** Stops it in good order, as SIGTERM does. */
@@ -49,6 +51,7 @@ async function startSource(argv: readonly string[]): Promise<TestServer> {
   return {
     url: server.url,
     port: server.port,
+    apiUrl: server.apiUrl ?? server.url,
     log,
     drain: () => server.drain(),
     [Symbol.asyncDispose]: () => server.close(),

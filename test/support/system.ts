@@ -15,6 +15,7 @@ export const python = "/usr/bin/python3";
 export const tools = {
   curl: { debian: "curl", isThere: () => Bun.which("curl") !== null },
   chromium: { debian: "chromium", isThere: () => Bun.which("chromium") !== null },
+  openssl: { debian: "openssl", isThere: () => Bun.which("openssl") !== null },
   strace: { debian: "strace", isThere: () => Bun.which("strace") !== null },
   php: { debian: "php-cli", isThere: () => Bun.which("php") !== null },
   websockets: {
