@@ -67,10 +67,12 @@ describe.skipIf(mustSkip("openssl") || mustSkip("curl"))("the commands on securi
 
   test("a push with it is taken, and without it is not", async () => {
     await using server = await start(commandWith("--host 0.0.0.0 &"));
-    const push = commandWith("pushtoall").replaceAll(":8888", `:${server.port}`);
+    const command = commandWith("pushtoall").replaceAll(":8888", `:${server.port}`);
 
-    expect(JSON.parse(await shell(push, { SERVER_PUSH_API_KEY: key }))).toMatchObject({ sessions: 0 });
-    expect(JSON.parse(await shell(push.replace(/-H "[^"]*"/, "")))).toMatchObject({ code: "unauthorized" });
+    expect(JSON.parse(await shell(command, { SERVER_PUSH_API_KEY: key }))).toMatchObject({ sessions: 0 });
+    expect(JSON.parse(await shell(command.replace(/-H "[^"]*"/, "")))).toMatchObject({
+      code: "unauthorized",
+    });
   });
 
   test("a token is given out", async () => {
