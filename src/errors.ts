@@ -50,6 +50,30 @@ export class PushError extends Error {
   }
 }
 
+/** What is wrong with a key or a token: it is not there, it cannot be read as one, or it is none that is valid. */
+export type Fault = "missing" | "malformed" | "invalid";
+
+/** Who asks has not shown to be somebody who may. */
+export class Unauthorized extends PushError {
+  constructor(
+    readonly fault: Fault,
+    detail: string,
+  ) {
+    super("unauthorized", detail);
+  }
+}
+
+/** More was asked for than may be in so short a time. */
+export class RateLimited extends PushError {
+  constructor(
+    detail: string,
+    /** After how long the same will be taken, in milliseconds, when nothing else is asked for meanwhile. */
+    readonly waitMs: number,
+  ) {
+    super("rate_limited", detail);
+  }
+}
+
 const shownCharacters = 64;
 
 /**

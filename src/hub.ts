@@ -24,7 +24,7 @@ import type { Logger } from "./logger.ts";
 import { type Body, type Draft, type Message, type Offset, sizeOf, toMessageId } from "./message.ts";
 import type { Metrics, SessionEnd } from "./metrics.ts";
 import { closeCodes } from "./protocol.ts";
-import type { Claimant, Quotas } from "./quotas.ts";
+import type { Claimant, PushRates, Quotas } from "./quotas.ts";
 import { type Follower, Replays } from "./replay.ts";
 import type { Session, Sessions } from "./session.ts";
 import type { Since } from "./since.ts";
@@ -50,6 +50,8 @@ export interface HubParts {
   readonly logger: Logger;
   readonly maxSessions: number;
   readonly quotas: Quotas;
+  /** How much a publisher may push; without it, as much as it likes. */
+  readonly pushRates?: PushRates | undefined;
   /** How many idempotency keys are remembered at once. */
   readonly maxIdempotencyKeys: number;
 }
@@ -87,10 +89,12 @@ export class Hub {
   /**
    * Takes a message and delivers it; gives the receipt at once where the journal does.
    *
-   * @throws PushError `shutting_down` or `unavailable`, and then it was not taken
+   * @param publisher who pushes, by a name that is its own, for the limits
+   * @throws PushError `shutting_down`, `rate_limited` or `unavailable`, and then it was not taken
    */
-  publish(draft: Draft): Receipt | Promise<Receipt> {
+  publish(draft: Draft, publisher?: string): Receipt | Promise<Receipt> {
     this.refuseWhileDraining();
+    this.#parts.pushRates?.take(publisher, 1);
     const offsets = this.#parts.journal.append([draft]);
     if (!(offsets instanceof Promise)) return this.#toReceipt(draft, offsets[0]);
     return this.#watch(offsets).then(([offset]) => this.#toReceipt(draft, offset));
@@ -99,15 +103,20 @@ export class Hub {
   /**
    * Takes messages, all or none, and delivers them in this order.
    *
-   * @param idempotencyKey when it was used before for the same, nothing is published, and the answer is what it was then
-   * @throws PushError `shutting_down`, `unavailable` or `idempotency_key_reused`, and then none was taken
+   * @param idempotencyKey when it was used before for the same, nothing is published or counted, and the answer is what it was then
+   * @param publisher who pushes, by a name that is its own, for the limits
+   * @throws PushError `shutting_down`, `rate_limited`, `unavailable` or `idempotency_key_reused`, and then none was taken
    */
-  async publishAll(drafts: readonly Draft[], idempotencyKey?: string): Promise<Outcome> {
+  async publishAll(drafts: readonly Draft[], idempotencyKey?: string, publisher?: string): Promise<Outcome> {
     this.refuseWhileDraining();
+    const publish = (once?: Once) => {
+      this.#parts.pushRates?.take(publisher, drafts.length);
+      return this.#append(drafts, once);
+    };
     if (idempotencyKey === undefined)
-      return { receipts: toReceipts(this.#parts.journal, await this.#append(drafts)), repeated: false };
+      return { receipts: toReceipts(this.#parts.journal, await publish()), repeated: false };
     const once = { key: idempotencyKey, fingerprint: toFingerprint(drafts) };
-    return await this.idempotency.run(once, drafts.length, () => this.#append(drafts, once));
+    return await this.idempotency.run(once, drafts.length, () => publish(once));
   }
 
   async #append(drafts: readonly Draft[], once?: Once): Promise<Taken> {

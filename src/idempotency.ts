@@ -82,7 +82,7 @@ export class Idempotency {
    * Publishes, or gives what was answered to the same before.
    *
    * @param count   how many messages there are
-   * @param publish appends them with `once`
+   * @param publish appends them with `once`; what it rejects with is everybody's answer who asks meanwhile, and is not remembered
    * @throws PushError `idempotency_key_reused` when the key was used for something else
    */
   async run(once: Once, count: number, publish: () => Promise<Taken>): Promise<Outcome> {

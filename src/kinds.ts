@@ -132,6 +132,11 @@ export const kinds = {
     placeholder: "N",
     parse: (text) => integer(text, 1, 1e6),
   } satisfies Kind<number>,
+  rateOrNone: {
+    expected: "a whole number from 0 to 1000000 a second, 0 for no limit",
+    placeholder: "N",
+    parse: (text) => integer(text, 0, 1e6),
+  } satisfies Kind<number>,
   origins: {
     expected: "origins with commas between (such as https://app.example.com or https://*.example.com)",
     placeholder: "ORIGINS",

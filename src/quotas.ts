@@ -1,10 +1,11 @@
 /**
- * What one user and one address may take of the server: how many sessions at once, and how many of them they may begin in a second.
+ * What one user and one address may take of the server: how many sessions at once, and how many of them they may begin in a second. And
+ * how many messages one publisher may push.
  *
  * An address is as `toAddressKey` gives it. Programs on this machine have none: behind a proxy that is not in `--trusted-proxies`
  * everybody would be one of them.
  */
-import { PushError, quote } from "./errors.ts";
+import { PushError, quote, RateLimited } from "./errors.ts";
 import { Concurrency, Rates } from "./rates.ts";
 
 /** Who wants a session, or has one. */
@@ -47,10 +48,11 @@ export class Quotas {
    */
   throttle(address: string): void {
     const { now, perSecond } = this.#options;
-    if (this.#rates.take(address, now()) > 0)
-      throw new PushError(
-        "rate_limited",
+    const waitMs = this.#rates.take(address, now());
+    if (waitMs > 0)
+      throw new RateLimited(
         `${address} begins too many sessions, the limit is ${perSecond} a second`,
+        waitMs,
       );
   }
 
@@ -78,5 +80,47 @@ export class Quotas {
   leave({ userid, address }: Claimant): void {
     if (userid !== undefined) this.#users.leave(userid);
     if (address !== undefined) this.#addresses.leave(address);
+  }
+}
+
+export interface PushRatesOptions {
+  /** How many messages a publisher may push in a second, over time. */
+  readonly perSecond: number;
+  /** The most messages of one push: so many are taken at once, or such a push would never be. */
+  readonly maxCount: number;
+  /** Milliseconds, on a clock that never goes back. */
+  readonly now?: () => number;
+}
+
+export class PushRates {
+  readonly #perSecond: number;
+  readonly #now: () => number;
+  readonly #rates: Rates<string | undefined>;
+
+  constructor({ perSecond, maxCount, now = () => performance.now() }: PushRatesOptions) {
+    this.#perSecond = perSecond;
+    this.#now = now;
+    this.#rates = new Rates({
+      rate: perSecond,
+      burst: Math.max(burstSeconds * perSecond, maxCount),
+      maxKeys,
+    });
+  }
+
+  /**
+   * The publisher pushes so many messages, all or none of them; without a name it is one with all that have none.
+   *
+   * @throws PushError `rate_limited`, and then none of them counts
+   */
+  take(publisher: string | undefined, count: number): void {
+    const waitMs = this.#rates.take(publisher, this.#now(), count);
+    if (waitMs === 0) return;
+    const limit = `the limit is ${this.#perSecond} a second`;
+    throw new RateLimited(
+      publisher === undefined
+        ? `too many messages are pushed, ${limit}`
+        : `too many messages are pushed with this API key, ${limit} for each`,
+      waitMs,
+    );
   }
 }

@@ -19,7 +19,7 @@ import { createMetrics } from "./metrics.ts";
 import { type Networks, toAddressKey, toPeer } from "./peer.ts";
 import { openPolls } from "./receive/poll.ts";
 import { openEventStreams } from "./receive/sse.ts";
-import { Quotas } from "./quotas.ts";
+import { PushRates, Quotas } from "./quotas.ts";
 import { createAdmit, type ToAddress, toReplayedAtOnce } from "./receive/start.ts";
 import type { WebSocketSession } from "./receive/socket.ts";
 import { openWebSockets } from "./receive/websocket.ts";
@@ -121,7 +121,20 @@ function listen(
     maxPerAddress: settings.maxSessionsPerAddress,
     perSecond: settings.maxSessionRate,
   });
-  const hub = new Hub({ journal, sessions, metrics, logger, maxSessions, quotas, maxIdempotencyKeys });
+  const pushRates =
+    settings.maxPushRate === 0
+      ? undefined
+      : new PushRates({ perSecond: settings.maxPushRate, maxCount: maxBatchCount });
+  const hub = new Hub({
+    journal,
+    sessions,
+    metrics,
+    logger,
+    maxSessions,
+    quotas,
+    pushRates,
+    maxIdempotencyKeys,
+  });
   const admit = createAdmit({ access, hub, toAddress: createToAddress(settings.trustedProxies) });
   const shared = {
     metrics,

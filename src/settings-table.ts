@@ -134,6 +134,12 @@ export const settingsTable = [
     help: "The largest message, pushed or from a client; larger is 413, or close code 1009",
   },
   {
+    name: "max-push-rate",
+    kind: "rateOrNone",
+    default: "0",
+    help: "How many messages an API key may push in a second, ten times as many at once; more are refused with 429",
+  },
+  {
     name: "max-sessions",
     kind: "count",
     default: "100000",

@@ -13,7 +13,17 @@ const layers = new Map(
   [
     ["protocol.ts", "errors.ts"],
     ["peer.ts"],
-    ["address.ts", "message.ts", "session.ts", "logger.ts", "metrics.ts", "kinds.ts", "rates.ts", "client"],
+    [
+      "address.ts",
+      "message.ts",
+      "session.ts",
+      "logger.ts",
+      "metrics.ts",
+      "kinds.ts",
+      "rates.ts",
+      "headers.ts",
+      "client",
+    ],
     ["settings-table.ts", "journal.ts", "presence.ts", "query.ts", "since.ts", "console"],
     ["replay.ts", "idempotency.ts", "expiries.ts", "quotas.ts", "settings.ts"],
     ["hub.ts"],

@@ -1,8 +1,8 @@
 /**
- * What one user and one address may take, by a clock that the test moves.
+ * What one user, one address and one publisher may take, by a clock that the test moves.
  */
 import { describe, expect, test } from "bun:test";
-import { Quotas } from "../src/quotas.ts";
+import { PushRates, Quotas } from "../src/quotas.ts";
 
 function openQuotas() {
   const clock = { now: 0 };
@@ -70,5 +70,72 @@ describe("an address", () => {
       for (let index = 0; index < 3; index++) begin();
     }
     expect(begun).toBe(10_010);
+  });
+});
+
+function openPushRates({ perSecond = 2, maxCount = 1 } = {}) {
+  const clock = { now: 0 };
+  return { rates: new PushRates({ perSecond, maxCount, now: () => clock.now }), clock };
+}
+
+describe("a publisher", () => {
+  test("pushes ten seconds' worth of messages at once, and then so many a second", () => {
+    const { rates, clock } = openPushRates();
+    for (let count = 0; count < 20; count++) rates.take("one", 1);
+
+    expect(() => rates.take("one", 1)).toThrow(
+      expect.objectContaining({
+        code: "rate_limited",
+        detail: "too many messages are pushed with this API key, the limit is 2 a second for each",
+        waitMs: 500,
+      }),
+    );
+    clock.now = 500;
+    expect(() => rates.take("one", 1)).not.toThrow();
+  });
+
+  test("is told when all of its messages will be taken, and then they are", () => {
+    const { rates, clock } = openPushRates();
+    rates.take("one", 15);
+
+    expect(() => rates.take("one", 8)).toThrow(expect.objectContaining({ waitMs: 1500 }));
+    clock.now = 1499;
+    expect(() => rates.take("one", 8)).toThrow();
+    clock.now = 1500;
+    expect(() => rates.take("one", 8)).not.toThrow();
+  });
+
+  test("that is refused has used nothing of what it may", () => {
+    const { rates } = openPushRates();
+    rates.take("one", 15);
+
+    for (let time = 0; time < 100; time++) expect(() => rates.take("one", 6)).toThrow();
+    expect(() => rates.take("one", 5)).not.toThrow();
+  });
+
+  test("does not count for another", () => {
+    const { rates } = openPushRates();
+    rates.take("one", 20);
+
+    expect(() => rates.take("two", 20)).not.toThrow();
+    expect(() => rates.take(undefined, 20)).not.toThrow();
+  });
+
+  test("without a name is one with all that have none", () => {
+    const { rates } = openPushRates();
+    rates.take(undefined, 20);
+
+    expect(() => rates.take(undefined, 1)).toThrow(
+      expect.objectContaining({ detail: "too many messages are pushed, the limit is 2 a second" }),
+    );
+  });
+
+  test("may push the largest batch at once, however low the limit is, and waits for it afterwards", () => {
+    const { rates, clock } = openPushRates({ perSecond: 1, maxCount: 10_000 });
+    rates.take("one", 10_000);
+
+    expect(() => rates.take("one", 10_000)).toThrow(expect.objectContaining({ waitMs: 10_000_000 }));
+    clock.now = 10_000_000;
+    expect(() => rates.take("one", 10_000)).not.toThrow();
   });
 });

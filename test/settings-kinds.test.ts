@@ -75,6 +75,7 @@ const kinds: readonly { name: string; takes: Record<string, unknown>; refuses: s
     ],
   },
   { name: "max-receive-rate", takes: { "1": 1, "1000000": 1e6 }, refuses: ["", "0", "1000001", "1.5"] },
+  { name: "max-push-rate", takes: { "0": 0, "1000000": 1e6 }, refuses: ["", "-1", "1000001", "none"] },
   {
     name: "trusted-proxies",
     takes: { loopback: expect.objectContaining({ isEmpty: false }), "10.0.0.0/8,::1": expect.anything() },

@@ -33,6 +33,7 @@ test("without any source every setting has its default, in bytes and millisecond
     publicMetrics: false,
     publicDocs: false,
     maxMessage: 65_536,
+    maxPushRate: 0,
     maxSessions: 100_000,
     maxSessionsPerUser: 1000,
     maxSessionsPerAddress: 2000,

@@ -2,10 +2,10 @@
  * Who may do what, by the kind of call: the one place that a route asks.
  */
 import type { Address } from "../address.ts";
-import { PushError, quote } from "../errors.ts";
+import { PushError, quote, Unauthorized } from "../errors.ts";
 import type { ClientTokens, Identity, Mintage } from "./client.ts";
 import { Origins, type OriginsOptions } from "./origin.ts";
-import { PublisherKeys, readBearer } from "./publisher.ts";
+import { type Publisher, PublisherKeys, readBearer } from "./publisher.ts";
 
 export interface AccessOptions extends Pick<OriginsOptions, "isLoopback"> {
   readonly keys: readonly string[];
@@ -55,10 +55,14 @@ export class Access {
     this.#keys.replace(keys);
   }
 
-  /** @throws PushError `unauthorized`, `foreign_host` or `foreign_origin` */
-  checkPublisher(request: Request): void {
+  /**
+   * Who it is that pushes.
+   *
+   * @throws PushError `unauthorized`, `foreign_host` or `foreign_origin`
+   */
+  checkPublisher(request: Request): Publisher {
     this.#origins.checkPublisher(request);
-    this.#keys.check(request.headers);
+    return this.#keys.check(request.headers);
   }
 
   /**
@@ -137,13 +141,13 @@ export class Access {
 
   #admitAnonymous({ userid, compid }: Address): Admission {
     if (!this.#options.anonymous)
-      throw new PushError(
-        "unauthorized",
+      throw new Unauthorized(
+        "missing",
         "a token is missing, expected it as the parameter token, or as Authorization: Bearer TOKEN",
       );
     if (userid === undefined && compid === undefined) return {};
-    throw new PushError(
-      "unauthorized",
+    throw new Unauthorized(
+      "missing",
       "a token is missing, without which only what is pushed to all can be listened to",
     );
   }

@@ -17,7 +17,7 @@
 import { createHmac, hkdfSync, timingSafeEqual } from "node:crypto";
 import { compactVerify, errors, SignJWT } from "jose";
 import { maxIdBytes } from "../address.ts";
-import { type ErrorCode, PushError, quote } from "../errors.ts";
+import { PushError, quote, Unauthorized } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { checkName } from "../query.ts";
 import { type KeyName, type KeySet, openKeySet, parseObject, publicKeyAlgorithms } from "./jwks.ts";
@@ -149,7 +149,7 @@ interface Parts {
 type Claims = Readonly<Record<string, unknown>>;
 
 function refusal(detail: string): PushError {
-  return new PushError("unauthorized", detail);
+  return new Unauthorized("invalid", detail);
 }
 
 /** Base64url in the one way to write it: no padding, and no bits after the last byte. Else one token could be written in many ways. */
@@ -275,18 +275,22 @@ function readId(name: string, claims: Claims): string | undefined {
   const value = claims[name];
   if (value === undefined) return undefined;
   if (typeof value !== "string") throw refusal(`claim ${name} of the token is malformed, expected a string`);
-  checkId(`claim ${name} of the token`, value, "unauthorized");
+  checkId(`claim ${name} of the token`, value, refusal);
   return value;
 }
 
-function checkId(what: string, id: string, code: ErrorCode): void {
-  if (id === "") throw new PushError(code, `${what} is empty, expected at least 1 byte`);
-  if (!id.isWellFormed()) throw new PushError(code, `${what} has half of a surrogate pair, expected none`);
+function checkId(what: string, id: string, refuse: (detail: string) => PushError): void {
+  if (id === "") throw refuse(`${what} is empty, expected at least 1 byte`);
+  if (!id.isWellFormed()) throw refuse(`${what} has half of a surrogate pair, expected none`);
   try {
     checkName(what, id, maxIdBytes);
   } catch (error) {
-    throw error instanceof PushError ? new PushError(code, error.detail) : error;
+    throw error instanceof PushError ? refuse(error.detail) : error;
   }
+}
+
+function refusalOfParameter(detail: string): PushError {
+  return new PushError("invalid_parameter", detail);
 }
 
 async function mint(
@@ -295,14 +299,11 @@ async function mint(
   { issuer, audience, maxLifetimeMs, now }: Rules,
 ): Promise<string> {
   if (secret === undefined) throw new Error("tokens cannot be minted without a secret");
-  checkId("userid", userid, "invalid_parameter");
-  if (compid !== undefined) checkId("compid", compid, "invalid_parameter");
+  checkId("userid", userid, refusalOfParameter);
+  if (compid !== undefined) checkId("compid", compid, refusalOfParameter);
   // A claim counts whole seconds: a shorter life could end before it began.
   if (!(lifetimeMs >= 1000 && lifetimeMs <= maxLifetimeMs))
-    throw new PushError(
-      "invalid_parameter",
-      `lifetime is ${lifetimeMs} ms, expected 1000 to ${maxLifetimeMs} ms`,
-    );
+    throw refusalOfParameter(`lifetime is ${lifetimeMs} ms, expected 1000 to ${maxLifetimeMs} ms`);
   const at = now();
   const token = new SignJWT(compid === undefined ? {} : { compid })
     .setProtectedHeader({ alg: "HS256", typ: "JWT" })

@@ -14,7 +14,7 @@
  */
 import { createPublicKey } from "node:crypto";
 import { type CryptoKey, createLocalJWKSet, errors, type JWK, type LocalJWKSet } from "jose";
-import { PushError, quote } from "../errors.ts";
+import { PushError, quote, Unauthorized } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 
 /** What a token that is verified with a public key may be signed with. (RFC 7518, RFC 8037) */
@@ -114,7 +114,7 @@ export class KeySet {
     if (found !== undefined) return found;
     if (this.#hasFailed || this.#keys === undefined)
       throw new PushError("unavailable", "the keys that tokens are verified with cannot be fetched now");
-    throw new PushError("unauthorized", "token is signed with a key that is not known here");
+    throw new Unauthorized("invalid", "token is signed with a key that is not known here");
   }
 
   /** Fetches the keys, unless that was done lately. Resolves in any case: what went wrong is logged. */
@@ -178,8 +178,8 @@ export class KeySet {
       if (error instanceof errors.JWKSNoMatchingKey) return undefined;
       // Trying them all would let one token cost as many verifications as there are keys.
       if (error instanceof errors.JWKSMultipleMatchingKeys)
-        throw new PushError(
-          "unauthorized",
+        throw new Unauthorized(
+          "invalid",
           "token fits several keys, expected a kid that only one of them has",
         );
       throw error;

@@ -99,7 +99,7 @@ export class Origins {
   /** The headers that let the page that made this request read the answer, none where it may not. */
   toCorsHeaders(request: Incoming): Record<string, string> {
     return this.#toHeaders(request, {
-      "Access-Control-Expose-Headers": "Last-Event-ID, Server-Push-Resumed, Retry-After",
+      "Access-Control-Expose-Headers": "Last-Event-ID, Server-Push-Resumed, Retry-After, WWW-Authenticate",
     });
   }
 

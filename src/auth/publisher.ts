@@ -5,14 +5,24 @@
  * and digests are compared: all of the same length, each with every key, in a time that says nothing about any of them.
  */
 import { timingSafeEqual } from "node:crypto";
-import { PushError } from "../errors.ts";
+import { Unauthorized } from "../errors.ts";
 import { apiKeyRule, isApiKey } from "../kinds.ts";
+
+/** A publisher by its key, as a word that does not reveal it; without keys, everybody is the same one. */
+export type Publisher = string | undefined;
+
+interface Known {
+  readonly digest: Uint8Array;
+  readonly name: string;
+}
 
 /** What is accepted as `Authorization`: the scheme of RFC 6750, in any case, and one token. */
 const bearer = /^bearer +([^\s]+) *$/i;
+/** Another scheme, of which RFC 6750 (section 3.1) says that it counts as nothing at all. */
+const otherScheme = /^(?!bearer )[\w-]+ +\S/i;
 
 export class PublisherKeys {
-  #digests: readonly Uint8Array[] = [];
+  #known: readonly Known[] = [];
 
   constructor(keys: readonly string[]) {
     this.replace(keys);
@@ -20,28 +30,33 @@ export class PublisherKeys {
 
   /** Whether anything is locked. */
   get areRequired(): boolean {
-    return this.#digests.length > 0;
+    return this.#known.length > 0;
   }
 
   /** From now on only these are valid. */
   replace(keys: readonly string[]): void {
-    this.#digests = keys.map(digest);
+    this.#known = keys.map(digest).map((own) => ({ digest: own, name: own.toHex() }));
   }
 
-  /** @throws PushError `unauthorized` when there are keys and the request has none of them */
-  check(headers: Headers): void {
-    if (this.#digests.length === 0) return;
+  /**
+   * Whose key the request has.
+   *
+   * @throws PushError `unauthorized` when there are keys and it has none of them
+   */
+  check(headers: Headers): Publisher {
+    if (this.#known.length === 0) return undefined;
     const given = headers.get("authorization");
     if (given === null)
-      throw new PushError(
-        "unauthorized",
+      throw new Unauthorized(
+        "missing",
         'the header Authorization is missing, expected "Authorization: Bearer KEY"',
       );
     const own = digest(readBearer(given, "KEY"));
-    let isKnown = false;
+    let found: string | undefined;
     // All of them, whichever it is.
-    for (const known of this.#digests) isKnown = timingSafeEqual(own, known) || isKnown;
-    if (!isKnown) throw new PushError("unauthorized", "the key in Authorization is not one of the API keys");
+    for (const known of this.#known) found = timingSafeEqual(own, known.digest) ? known.name : found;
+    if (found !== undefined) return found;
+    throw new Unauthorized("invalid", "the key in Authorization is not one of the API keys");
   }
 }
 
@@ -54,8 +69,8 @@ export class PublisherKeys {
 export function readBearer(authorization: string, what: string): string {
   const found = bearer.exec(authorization)?.[1];
   if (found !== undefined) return found;
-  throw new PushError(
-    "unauthorized",
+  throw new Unauthorized(
+    otherScheme.test(authorization) ? "missing" : "malformed",
     `the header Authorization is malformed, expected "Authorization: Bearer ${what}"`,
   );
 }

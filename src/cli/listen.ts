@@ -2,7 +2,9 @@
  * `server-push listen`: prints what arrives, and comes back to where it was when the connection is lost.
  *
  *   connect ──► take frames ──► lost: wait a little ──► connect, with `since`
- *                    └──► full: wait until all is written ──► connect, with `since`
+ *      │             └──► full: wait until all is written ──► connect, with `since`
+ *      └──► refused: ask why ──► for good: end
+ *                    └──► for now: wait as long as the server says ──► connect, with `since`
  *
  * A WebSocket cannot be told to wait, so a reader of our output that stalls ends the connection before too much waits for it: what
  * comes meanwhile is kept by the server's journal, and is fetched from there.
@@ -28,7 +30,7 @@ Usage: server-push listen [--userid ID] [--compid ID] [OPTIONS]
 A text is printed as it is, but that line breaks and control characters are shown as \\n and \\u001b, so that a
 message is always one line; a binary message is printed in base64. A lost connection is opened again, with a note
 on standard error, and what was pushed meanwhile follows. When the server cannot prove that it has all of that, a
-note says so.
+note says so. It ends when the server refuses it for good, as when its token has expired.
 Exit status: 0 after --count messages, 1 refused or not reached, 2 wrong arguments.
 `;
 
@@ -81,7 +83,7 @@ export async function listen(argv: readonly string[]): Promise<number> {
   let pauseMs = firstPauseMs;
   for (;;) {
     const { state, code, reason } = await receive(url, headers, take);
-    if (state !== "connecting") {
+    if (state === "opened" || state === "stopped") {
       everOpen = true;
       pauseMs = firstPauseMs;
     }
@@ -90,13 +92,19 @@ export async function listen(argv: readonly string[]): Promise<number> {
       if (wanted === 0) return 0;
       continue;
     }
-    if (!everOpen) return fail(1, await explain(url, headers));
+    // Where nothing was heard, nothing would be heard of the reason either.
+    const refusal = state === "connecting" || !everOpen ? await explain(url, headers) : undefined;
+    if (refusal !== undefined && (refusal.isFinal || !everOpen)) {
+      await lines.written();
+      return fail(1, refusal.reason);
+    }
     if (!mayReconnect(code)) {
       await lines.written();
       return fail(1, `closed by the server: ${code} ${reason}`);
     }
-    const waitMs = Math.round(Math.random() * pauseMs);
-    note(`connection lost (${[code, reason].join(" ").trim()}), back in ${waitMs} ms`);
+    const waitMs = (refusal?.waitMs ?? 0) + Math.round(Math.random() * pauseMs);
+    const why = refusal?.reason ?? `connection lost (${[code, reason].join(" ").trim()})`;
+    note(`${why}, back in ${waitMs} ms`);
     await Bun.sleep(waitMs);
     pauseMs = Math.min(pauseMs * 2, longestPauseMs);
   }
@@ -105,8 +113,8 @@ export async function listen(argv: readonly string[]): Promise<number> {
 type Headers = Readonly<Record<string, string>>;
 
 interface Ending {
-  /** How far it came: `stopped` when `take` wanted no more. */
-  readonly state: "connecting" | "opened" | "stopped";
+  /** How far it came: `unheard` when nothing answered the handshake, `stopped` when `take` wanted no more. */
+  readonly state: "connecting" | "unheard" | "opened" | "stopped";
   readonly code: number;
   readonly reason: string;
 }
@@ -122,6 +130,7 @@ function receive(url: URL, headers: Headers, take: (frame: ServerFrame) => boole
   const giveUp = () => {
     // A farewell would wait for an answer that does not come.
     socket.terminate();
+    if (state === "connecting") state = "unheard";
     resolve({ state, code: 1006, reason: `nothing heard for ${silenceMs / 1000} s` });
   };
   let timer = setTimeout(giveUp, silenceMs);
@@ -151,16 +160,39 @@ function receive(url: URL, headers: Headers, take: (frame: ServerFrame) => boole
   return promise;
 }
 
-/** Why the handshake failed: the same URL without one runs the same checks and says it. */
-async function explain(url: URL, headers: Headers): Promise<string> {
+/** Why a handshake failed. */
+interface Refusal {
+  readonly reason: string;
+  /** Whether trying again does not mend it. */
+  readonly isFinal: boolean;
+  /** For how long the server wants to be left alone. */
+  readonly waitMs: number;
+}
+
+/** What a proxy may answer too while its server is away, such as 404 or 502, is not among them. */
+const finalStatuses: ReadonlySet<number> = new Set([400, 401, 403]);
+
+/** The same URL without a handshake runs the same checks, and says what is wrong. */
+async function explain(url: URL, headers: Headers): Promise<Refusal> {
   try {
     const response = await call(url, { headers, signal: AbortSignal.timeout(handshakeMs) });
-    return response.status === 426
-      ? `${url.origin} did not accept a WebSocket with the subprotocol ${subprotocol}`
-      : await readProblem(response);
+    const { status } = response;
+    const reason =
+      status === 426
+        ? `${url.origin} did not accept a WebSocket with the subprotocol ${subprotocol}`
+        : await readProblem(response);
+    return { reason, isFinal: finalStatuses.has(status), waitMs: readRetryAfter(response, reason) };
   } catch (error) {
-    return describeFailure(url, error);
+    return { reason: describeFailure(url, error), isFinal: false, waitMs: 0 };
   }
+}
+
+/** A date, which RFC 9110 allows too, is not what our server sends. */
+function readRetryAfter({ headers }: Response, reason: string): number {
+  // Its end comes before that, and whoever follows may be there at once.
+  if (reason.startsWith("shutting_down: ")) return 0;
+  const seconds = headers.get("retry-after") ?? "";
+  return /^\d{1,6}$/.test(seconds) ? Math.min(Number(seconds) * 1000, longestPauseMs) : 0;
 }
 
 function describeGap(url: URL): string {

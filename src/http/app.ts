@@ -5,6 +5,7 @@ import { swagger } from "@elysiajs/swagger";
 import { type AnyElysia, Elysia } from "elysia";
 import type { Access } from "../auth/access.ts";
 import { PushError, quote } from "../errors.ts";
+import { securityHeaders, unkeptHeaders } from "../headers.ts";
 import type { Hub } from "../hub.ts";
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../metrics.ts";
@@ -42,7 +43,8 @@ const withoutHead = new Set(["/push", "/pushtoall", "/sse", "/poll"]);
 export function createApp(parts: AppParts): AnyElysia {
   const { access, metrics, logger, version, receivers, takesPublishers } = parts;
   // Compiled at its first request, a handler would stay behind the check whether it is; that costs every push 2 %.
-  const app: AnyElysia = new Elysia({ normalize: false, precompile: true })
+  // And an answer that Bun holds as a value would be the plugin's for /swagger, and could not be given at /swagger/ at all.
+  const app: AnyElysia = new Elysia({ normalize: false, precompile: true, nativeStaticResponse: false })
     .onError({ as: "global" }, ({ code, error, request }) =>
       code === "NOT_FOUND" ? answerUnrouted(request) : answerError(error, request),
     )
@@ -51,7 +53,10 @@ export function createApp(parts: AppParts): AnyElysia {
     app
       .use(
         new Elysia()
-          .onBeforeHandle(({ request }) => access.checkDocs(request))
+          .onBeforeHandle(({ request, set }) => {
+            access.checkDocs(request);
+            Object.assign(set.headers, unkeptHeaders);
+          })
           .use(swagger({ path: "/swagger", documentation: describeApi(version) })),
       )
       .use(pageRoutes())
@@ -105,7 +110,10 @@ export function createApp(parts: AppParts): AnyElysia {
       );
     if (request.method === "OPTIONS") {
       const preflight = forPages.has(path) ? access.toPreflightHeaders(request) : {};
-      return new Response(null, { status: 204, headers: { Allow: allowed, ...preflight } });
+      return new Response(null, {
+        status: 204,
+        headers: { ...securityHeaders, Allow: allowed, ...preflight },
+      });
     }
     return refuse(
       new PushError("method_not_allowed", `${request.method} is not allowed here, expected ${allowed}`),

@@ -34,11 +34,12 @@ export function batchRoutes({ access, hub, metrics, maxMessage, maxBatch, maxBat
     "/batch",
     async ({ request }) => {
       const began = performance.now();
-      access.checkPublisher(request);
+      const publisher = access.checkPublisher(request);
       readQuery(request.url, []);
       const { type, text } = await readBatch(request, maxBatch);
       const drafts = await toDrafts(type === "application/json" ? readArray(text) : readLines(text));
-      const { receipts, repeated } = await hub.publishAll(drafts, readIdempotencyKey(request.headers));
+      const idempotencyKey = readIdempotencyKey(request.headers);
+      const { receipts, repeated } = await hub.publishAll(drafts, idempotencyKey, publisher);
       metrics.pushed((performance.now() - began) / 1000);
       return new Response(JSON.stringify(receipts), {
         status: receipts.some(({ sessions }) => sessions > 0) ? 200 : 202,

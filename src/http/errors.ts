@@ -1,7 +1,8 @@
 /**
  * How an error becomes an answer: `application/problem+json`, as RFC 9457 has it, with `code` as the member to branch on.
  */
-import type { ErrorCode, PushError } from "../errors.ts";
+import { type ErrorCode, type Fault, type PushError, RateLimited, Unauthorized } from "../errors.ts";
+import { unkeptHeaders } from "../headers.ts";
 
 interface Answer {
   readonly status: number;
@@ -23,11 +24,7 @@ export const answers: Readonly<Record<ErrorCode, Answer>> = {
   malformed_body: { status: 400, title: "Malformed body" },
   // Only ever in a frame of push.v1.
   malformed_frame: { status: 400, title: "Malformed frame" },
-  unauthorized: {
-    status: 401,
-    title: "Unauthorized",
-    headers: { "WWW-Authenticate": 'Bearer realm="server-push"' },
-  },
+  unauthorized: { status: 401, title: "Unauthorized" },
   forbidden: { status: 403, title: "Forbidden" },
   foreign_host: { status: 403, title: "Foreign host" },
   foreign_origin: { status: 403, title: "Foreign origin" },
@@ -52,13 +49,34 @@ export const answers: Readonly<Record<ErrorCode, Answer>> = {
 
 export const problemType = "application/problem+json";
 
-export function toResponse(
-  { code, detail, item }: PushError,
-  headers: Readonly<Record<string, string>> = {},
-): Response {
-  const { status, title, headers: own } = answers[code];
+export function toResponse(error: PushError, headers: Readonly<Record<string, string>> = {}): Response {
+  const { code, detail, item } = error;
+  const { status, title, headers: ofCode } = answers[code];
   return new Response(JSON.stringify({ type: "about:blank", title, status, detail, code, item }), {
     status,
-    headers: { "Content-Type": problemType, "Cache-Control": "no-store", ...own, ...headers },
+    headers: { ...unkeptHeaders, "Content-Type": problemType, ...ofCode, ...toOwnHeaders(error), ...headers },
   });
 }
+
+function toOwnHeaders(error: PushError): Record<string, string> {
+  // A second too many is a little late; a second too few would be one more refusal.
+  if (error instanceof RateLimited) return { "Retry-After": String(Math.ceil(error.waitMs / 1000)) };
+  if (error instanceof Unauthorized) return { "WWW-Authenticate": toChallenge(error) };
+  return {};
+}
+
+/** As RFC 6750 (section 3) has it: who has shown nothing is told the scheme, and everybody else what was wrong. */
+function toChallenge({ fault, detail }: Unauthorized): string {
+  const challenge = 'Bearer realm="server-push"';
+  const error = errorsOfChallenge[fault];
+  if (error === undefined) return challenge;
+  // Quotes and backslashes are not among what a description may have, nor is what is not ASCII.
+  const description = detail.replaceAll("…", "...").replace(/[^\x20-\x21\x23-\x5b\x5d-\x7e]/g, "'");
+  return `${challenge}, error="${error}", error_description="${description}"`;
+}
+
+const errorsOfChallenge: Readonly<Record<Fault, string | undefined>> = {
+  missing: undefined,
+  malformed: "invalid_request",
+  invalid: "invalid_token",
+};

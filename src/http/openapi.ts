@@ -177,6 +177,7 @@ const always = [
   "foreign_origin",
   "too_large",
   "idempotency_key_reused",
+  "rate_limited",
   "method_not_allowed",
   "internal",
   "shutting_down",
@@ -312,7 +313,11 @@ export function describeApi(version: string) {
         UpgradeRequired: theOnly(describeProblems(["upgrade_required"])),
         NoNewSession: theOnly(describeProblems(["too_many_sessions", "shutting_down", "unavailable"])),
         MethodNotAllowed: theOnly(describeProblems(["method_not_allowed"])),
-        TooMuch: theOnly(describeProblems(["rate_limited", "quota_exceeded"])),
+        TooMuch: theOnly(
+          describeProblems(["rate_limited", "quota_exceeded"], [], {
+            rate_limited: "203.0.113.7 begins too many sessions, the limit is 50 a second",
+          }),
+        ),
         NoToken: theOnly(describeProblems(["unauthorized"])),
         NotAllowed: theOnly(describeProblems(["forbidden", "foreign_host", "foreign_origin"])),
         NotFound: theOnly(describeProblems(["not_found"])),

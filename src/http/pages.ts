@@ -5,6 +5,7 @@
 import uiScript from "swagger-ui-dist/swagger-ui-bundle.js" with { type: "file" };
 import uiStyle from "swagger-ui-dist/swagger-ui.css" with { type: "file" };
 import { Elysia } from "elysia";
+import { securityHeaders } from "../headers.ts";
 
 const page = `<!doctype html>
 <html lang="en">
@@ -26,11 +27,7 @@ const page = `<!doctype html>
 const start = `SwaggerUIBundle({ url: "/swagger/json", dom_id: "#ui", validatorUrl: null, deepLinking: true });\n`;
 
 const hidden = { detail: { hide: true } };
-const headers = {
-  "Cache-Control": "no-cache",
-  "X-Content-Type-Options": "nosniff",
-  "Referrer-Policy": "no-referrer",
-};
+const headers = { ...securityHeaders, "Cache-Control": "no-cache" };
 
 /** Swagger UI sets styles on its elements and shows its own icons as data; all else is from here. */
 const policy = [
@@ -44,16 +41,20 @@ const policy = [
 ].join("; ");
 
 /**
- * Each answer is a value and not a handler: the documentation's plugin brings such a page for /swagger too, which would win
- * over a handler of ours, and whose scripts come from elsewhere. Of two values the later wins, so these come after it.
+ * These come after the documentation's plugin, which brings a page for /swagger too, whose scripts come from elsewhere: of two handlers
+ * the later wins. Each makes its answer anew, as an answer that was read cannot be given again.
  */
 export function pageRoutes() {
   return new Elysia()
-    .get("/", Response.redirect("/swagger", 302), hidden)
-    .get("/swagger", toAnswer(page, "text/html", { "Content-Security-Policy": policy }), hidden)
-    .get("/swagger/start.js", toAnswer(start, "text/javascript"), hidden)
-    .get("/swagger/ui.js", toAnswer(Bun.file(uiScript), "text/javascript"), hidden)
-    .get("/swagger/ui.css", toAnswer(Bun.file(uiStyle), "text/css"), hidden);
+    .get(
+      "/",
+      () => new Response(null, { status: 302, headers: { ...headers, Location: "/swagger" } }),
+      hidden,
+    )
+    .get("/swagger", () => toAnswer(page, "text/html", { "Content-Security-Policy": policy }), hidden)
+    .get("/swagger/start.js", () => toAnswer(start, "text/javascript"), hidden)
+    .get("/swagger/ui.js", () => toAnswer(Bun.file(uiScript), "text/javascript"), hidden)
+    .get("/swagger/ui.css", () => toAnswer(Bun.file(uiStyle), "text/css"), hidden);
 }
 
 function toAnswer(body: string | Bun.BunFile, type: string, more: Record<string, string> = {}): Response {

@@ -30,7 +30,7 @@ const details: Readonly<Record<ErrorCode, string>> = {
   not_found: 'nothing is at "/pish"; the API is documented at /swagger',
   method_not_allowed: "PUT is not allowed here, expected GET, POST, OPTIONS",
   upgrade_required: "this is a WebSocket endpoint, expected a WebSocket handshake; all else is well",
-  rate_limited: "203.0.113.7 begins too many sessions, the limit is 50 a second",
+  rate_limited: "too many messages are pushed with this API key, the limit is 100 a second for each",
   quota_exceeded: 'the user "123" has 100 sessions, which is the limit for one',
   too_many_sessions: "the server has 100000 sessions, the limit is 100000",
   shutting_down: "the server is shutting down, expected back in seconds",
@@ -42,10 +42,12 @@ const details: Readonly<Record<ErrorCode, string>> = {
  * The answers that a call gives with these errors, one entry a status, with an example of each error.
  *
  * @param names the parameters that the call takes
+ * @param own what `detail` says of this call, where that differs
  */
 export function describeProblems(
   codes: readonly ErrorCode[],
   names: readonly string[] = [],
+  own: Partial<Readonly<Record<ErrorCode, string>>> = {},
 ): OpenAPIV3.ResponsesObject {
   const responses: OpenAPIV3.ResponsesObject = {};
   for (const status of new Set(codes.map((code) => answers[code].status))) {
@@ -56,7 +58,13 @@ export function describeProblems(
         headers: { "Retry-After": { description: "Seconds to wait", schema: { type: "integer" } } },
       }),
       ...(status === 401 && {
-        headers: { "WWW-Authenticate": { description: "The scheme", schema: { type: "string" } } },
+        headers: {
+          "WWW-Authenticate": {
+            description:
+              "The scheme; and `error`, for what was sent: `invalid_request` when it is malformed, `invalid_token` when it is not valid, or no longer (RFC 6750)",
+            schema: { type: "string" },
+          },
+        },
       }),
       ...(status === 405 && {
         headers: { Allow: { description: "The methods that are allowed", schema: { type: "string" } } },
@@ -64,7 +72,9 @@ export function describeProblems(
       content: {
         [problemType]: {
           schema: { $ref: "#/components/schemas/Problem" },
-          examples: Object.fromEntries(alike.map((code) => [code, { value: exampleOf(code, names) }])),
+          examples: Object.fromEntries(
+            alike.map((code) => [code, { value: exampleOf(code, own[code] ?? details[code], names) }]),
+          ),
         },
       },
     };
@@ -72,8 +82,8 @@ export function describeProblems(
   return responses;
 }
 
-function exampleOf(code: ErrorCode, names: readonly string[]) {
+function exampleOf(code: ErrorCode, detail: string, names: readonly string[]) {
   const { status, title } = answers[code];
-  const detail = details[code] + (code === "unknown_parameter" ? names.join(", ") || "none" : "");
-  return { type: "about:blank", title, status, detail, code };
+  const more = code === "unknown_parameter" ? names.join(", ") || "none" : "";
+  return { type: "about:blank", title, status, detail: detail + more, code };
 }

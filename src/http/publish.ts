@@ -2,11 +2,12 @@
  * What all calls that publish have in common: the idempotency key, the ttl, and the headers of the answer.
  */
 import { PushError, quote } from "../errors.ts";
+import { unkeptHeaders } from "../headers.ts";
 import { maxIdempotencyKeyBytes } from "../idempotency.ts";
 import { maxTtl } from "../message.ts";
 
 // An instance is copied; an object would be read and checked name by name, at every push.
-const headers = new Headers({ "Content-Type": "application/json", "Cache-Control": "no-store" });
+const headers = new Headers({ ...unkeptHeaders, "Content-Type": "application/json" });
 const repeatedHeaders = new Headers([...headers, ["Idempotency-Replayed", "true"]]);
 
 /** @param repeated whether it was answered before, to the same Idempotency-Key */

@@ -4,6 +4,7 @@
  */
 import { Elysia } from "elysia";
 import type { Access } from "../auth/access.ts";
+import type { Publisher } from "../auth/publisher.ts";
 import { type Address, toTopic, topicOfAll } from "../address.ts";
 import { PushError } from "../errors.ts";
 import type { Hub } from "../hub.ts";
@@ -39,6 +40,13 @@ const parameters = {
   pushToAll: { query: ["message", ...options], body: options },
 } as const;
 
+/** A push that is under way. */
+interface Call {
+  readonly request: Request;
+  readonly publisher: Publisher;
+  readonly began: number;
+}
+
 export function pushRoutes({ access, hub, metrics, maxMessage, answerError }: PushRoutesParts) {
   // Elysia takes a handler with "return f(…)" in its source for one that is async, and awaits it, which costs every push 3 %. These end
   // with a condition, so their answer goes out as it is; and a promise that is rejected is theirs to answer.
@@ -46,67 +54,61 @@ export function pushRoutes({ access, hub, metrics, maxMessage, answerError }: Pu
     .get(
       "/push",
       ({ request }) => {
-        const began = performance.now();
         refuseHead(request);
-        access.checkPublisher(request);
+        const call = begin(request);
         const query = readQuery(request.url, parameters.push.query);
         const { message } = query;
-        return message === undefined
-          ? refuseMissing()
-          : publish(request, toPushTopic(query), message, query, began);
+        return message === undefined ? refuseMissing() : publish(call, toPushTopic(query), message, query);
       },
       { detail: describePush({ form: "query", toAll: false }) },
     )
     .post(
       "/push",
       async ({ request }) => {
-        const began = performance.now();
-        access.checkPublisher(request);
+        const call = begin(request);
         const query = readQuery(request.url, parameters.push.body);
         const topic = toPushTopic(query);
-        return publish(request, topic, await readMessage(request, maxMessage), query, began);
+        return publish(call, topic, await readMessage(request, maxMessage), query);
       },
       { parse: "none", detail: describePush({ form: "body", toAll: false }) },
     )
     .get(
       "/pushtoall",
       ({ request }) => {
-        const began = performance.now();
         refuseHead(request);
-        access.checkPublisher(request);
+        const call = begin(request);
         const query = readQuery(request.url, parameters.pushToAll.query);
         const { message } = query;
-        return message === undefined ? refuseMissing() : publish(request, topicOfAll, message, query, began);
+        return message === undefined ? refuseMissing() : publish(call, topicOfAll, message, query);
       },
       { detail: describePush({ form: "query", toAll: true }) },
     )
     .post(
       "/pushtoall",
       async ({ request }) => {
-        const began = performance.now();
-        access.checkPublisher(request);
+        const call = begin(request);
         const query = readQuery(request.url, parameters.pushToAll.body);
-        return publish(request, topicOfAll, await readMessage(request, maxMessage), query, began);
+        return publish(call, topicOfAll, await readMessage(request, maxMessage), query);
       },
       { parse: "none", detail: describePush({ form: "body", toAll: true }) },
     );
 
-  function publish(
-    request: Request,
-    topic: string,
-    body: Body,
-    query: Options,
-    began: number,
-  ): Response | Promise<Response> {
+  function begin(request: Request): Call {
+    const began = performance.now();
+    return { request, publisher: access.checkPublisher(request), began };
+  }
+
+  function publish(call: Call, topic: string, body: Body, query: Options): Response | Promise<Response> {
+    const { request, publisher, began } = call;
     checkBody(body, maxMessage);
     const draft = toDraft(topic, body, query);
     const idempotencyKey = readIdempotencyKey(request.headers);
     if (idempotencyKey !== undefined)
       return hub
-        .publishAll([draft], idempotencyKey)
+        .publishAll([draft], idempotencyKey, publisher)
         .then(({ receipts: [receipt], repeated }) => answer(receipt, began, repeated))
         .catch((error: unknown) => answerError(error, request));
-    const receipt = hub.publish(draft);
+    const receipt = hub.publish(draft, publisher);
     if (!(receipt instanceof Promise)) return answer(receipt, began);
     return receipt
       .then((given) => answer(given, began))

@@ -3,6 +3,7 @@
  */
 import { Elysia } from "elysia";
 import type { Access } from "../auth/access.ts";
+import { unkeptHeaders } from "../headers.ts";
 import type { Hub } from "../hub.ts";
 import type { Metrics } from "../metrics.ts";
 import { withKey } from "./openapi.ts";
@@ -61,7 +62,7 @@ export function metricsRoutes({ access, metrics }: MetricsRoutesParts) {
     async ({ request }) => {
       access.checkMetrics(request);
       return new Response(await metrics.render(), {
-        headers: { "Content-Type": metrics.contentType, "Cache-Control": "no-store" },
+        headers: { ...unkeptHeaders, "Content-Type": metrics.contentType },
       });
     },
     {
@@ -87,6 +88,6 @@ const always = ["foreign_host", "method_not_allowed", "internal"] as const;
 
 function json(status: string): Response {
   return new Response(JSON.stringify({ status }), {
-    headers: { "Content-Type": "application/json", "Cache-Control": "no-store" },
+    headers: { ...unkeptHeaders, "Content-Type": "application/json" },
   });
 }

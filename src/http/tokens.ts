@@ -4,6 +4,7 @@
 import { Elysia } from "elysia";
 import type { Access } from "../auth/access.ts";
 import { PushError, quote } from "../errors.ts";
+import { unkeptHeaders } from "../headers.ts";
 import { readQuery } from "../query.ts";
 import { describeTokens } from "./openapi.ts";
 
@@ -33,7 +34,7 @@ export function tokenRoutes({ access, maxTokenTime }: TokenRoutesParts) {
         ...(compid !== undefined && { compid }),
       });
       return new Response(JSON.stringify({ token, expires: seconds }), {
-        headers: { "Content-Type": "application/json", "Cache-Control": "no-store" },
+        headers: { ...unkeptHeaders, "Content-Type": "application/json" },
       });
     },
     { parse: "none", detail: describeTokens() },

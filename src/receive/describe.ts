@@ -41,7 +41,7 @@ export const webSocketDescription = {
     whoGetsWhat,
     fromWhere,
     "A request without the handshake runs the same checks and says what is wrong, or 426 when all is well: a browser cannot see why its handshake was refused, but can fetch the same URL.",
-    "Close codes: 1001 the server went away, 1009 a message from the client was larger than `--max-message`, 1012 the server restarts: come back after a random pause, 1013 what is missing was dropped from the journal meanwhile, 4001 the token has expired: come back with a new one.",
+    "Close codes: 1001 the server went away, 1008 the client went on sending more than `--max-receive-rate`, 1009 a message from the client was larger than `--max-message`, 1012 the server restarts: come back after a random pause, 1013 what is missing was dropped from the journal meanwhile, 4001 the token has expired: come back with a new one.",
   ].join("\n\n"),
   parameters: toParameters(...common),
   responses: {

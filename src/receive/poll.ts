@@ -9,6 +9,7 @@ import { Elysia } from "elysia";
 import { type Address, topicsOf } from "../address.ts";
 import type { Access } from "../auth/access.ts";
 import { PushError, quote } from "../errors.ts";
+import { unkeptHeaders } from "../headers.ts";
 import type { Hub, Outlet } from "../hub.ts";
 import { pageBytes, pageMessages } from "../journal.ts";
 import { type Message, type Offset, sizeOf } from "../message.ts";
@@ -190,7 +191,7 @@ export function openPolls({ admit, access, hub, createSessionId }: PollParts) {
       toContent(hub.toId(message.offset), message),
     );
     return new Response(JSON.stringify({ id, ...resumed, messages: contents }), {
-      headers: { "Content-Type": "application/json", "Cache-Control": "no-store", ...cors },
+      headers: { ...unkeptHeaders, "Content-Type": "application/json", ...cors },
     });
   }
 }

@@ -7,8 +7,8 @@ import type { Start } from "../hub.ts";
 import { type Body, type Message, sizeOf } from "../message.ts";
 import type { ServerFrame } from "../protocol.ts";
 import type { Claimant } from "../quotas.ts";
-import type { Rate } from "../rates.ts";
 import type { Follower } from "../replay.ts";
+import type { Inflow } from "./inflow.ts";
 
 export type Socket = ServerWebSocket<WebSocketSession>;
 
@@ -40,7 +40,7 @@ export class WebSocketSession implements Follower {
   state: "heard" | "asked" | "lost" | "slow" = "heard";
   isLive = false;
   /** How often it sends, from its first message on. */
-  received: Rate | undefined = undefined;
+  inflow: Inflow | undefined = undefined;
   /** The close frame that waits for the client to have read what was sent before. */
   #farewell: { readonly code: number; readonly reason: string } | undefined = undefined;
   /** There from `open` on, and the hub knows the session only from then on. */

@@ -18,6 +18,7 @@ import { Elysia } from "elysia";
 import { type Address, topicsOf } from "../address.ts";
 import type { Access } from "../auth/access.ts";
 import { type ErrorCode, PushError } from "../errors.ts";
+import { securityHeaders } from "../headers.ts";
 import type { Hub, Outlet } from "../hub.ts";
 import type { Logger } from "../logger.ts";
 import type { Message } from "../message.ts";
@@ -266,6 +267,7 @@ const passing: ReadonlySet<ErrorCode> = new Set([
 const encoder = new TextEncoder();
 const streamType = "text/event-stream";
 const streamHeaders = {
+  ...securityHeaders,
   "Content-Type": streamType,
   // What stands between must neither keep, change nor collect it.
   "Cache-Control": "no-store, no-transform",

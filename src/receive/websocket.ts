@@ -14,12 +14,12 @@ import type { Body } from "../message.ts";
 import type { Metrics, SessionEnd } from "../metrics.ts";
 import type { Logger } from "../logger.ts";
 import { closeCodes, subprotocol } from "../protocol.ts";
-import { Rate } from "../rates.ts";
 import { readQuery } from "../query.ts";
 import type { Sessions } from "../session.ts";
 import { readSince } from "../since.ts";
 import { webSocketDescription } from "./describe.ts";
 import { readClientFrame, toMessageFrame } from "./frames.ts";
+import { Inflow } from "./inflow.ts";
 import { type Format, WebSocketSession } from "./socket.ts";
 import {
   type ClientQuery,
@@ -137,8 +137,9 @@ export function openWebSockets({
     },
     message({ data: session }, body) {
       session.state = "heard";
-      session.received ??= new Rate({ rate: receiveRate, burst: receiveBurstSeconds * receiveRate });
-      if (session.received.take(performance.now()) > 0) return refuseMessage(session);
+      session.inflow ??= new Inflow(receiveRate);
+      const verdict = session.inflow.judge(performance.now());
+      if (verdict !== "taken") return refuseMessage(session, verdict);
       if (session.format === plain) return hub.receive(session, body);
       const frame = readClientFrame(body);
       if (frame instanceof PushError) session.tell({ type: "error", code: frame.code, detail: frame.detail });
@@ -166,11 +167,11 @@ export function openWebSockets({
   };
   return { routes, websocket, createOutlet };
 
-  /** A plain session could not be told, and would think that it was taken. */
-  function refuseMessage(session: WebSocketSession): void {
+  /** A plain session could not be told, and would think that it was taken: it is ended at once. */
+  function refuseMessage(session: WebSocketSession, verdict: "refused" | "ended"): void {
     const detail = `the session sends too many messages, the limit is ${receiveRate} a second`;
     metrics.rejected("rate_limited");
-    if (session.format === plain) session.close(closeCodes.policy, detail);
+    if (verdict === "ended" || session.format === plain) session.close(closeCodes.policy, detail);
     else session.tell({ type: "error", code: "rate_limited", detail });
   }
 
@@ -223,9 +224,6 @@ export function openWebSockets({
     return dropped;
   }
 }
-
-/** For how many seconds' worth of messages at once. */
-const receiveBurstSeconds = 10;
 
 function requireUpgrade(isUpgrade: boolean): void {
   if (isUpgrade) return;

@@ -29,6 +29,29 @@ describe("with keys", () => {
     },
   );
 
+  test("each has a name of its own, which is not the key and outlasts a replacement of the others", () => {
+    const replaced = new PublisherKeys([first, second]);
+    const names = [first, second].map((key) => replaced.check(headersOf(`Bearer ${key}`)));
+
+    replaced.replace([second, first]);
+
+    expect(new Set(names).size).toBe(2);
+    expect([first, second].map((key) => replaced.check(headersOf(`Bearer ${key}`)))).toEqual(names);
+    for (const name of names) expect(name).not.toMatch(new RegExp(`${first}|${second}`));
+  });
+
+  test.each([
+    [undefined, "missing"],
+    ["Basic eDp5", "missing"],
+    ["Bearer", "malformed"],
+    ["", "malformed"],
+    [first, "malformed"],
+    [`Bearer ${first} ${second}`, "malformed"],
+    [`Bearer ${first}0`, "invalid"],
+  ])("%j is refused as one that is %s", (authorization, fault) => {
+    expect(() => keys.check(headersOf(authorization))).toThrow(expect.objectContaining({ fault }));
+  });
+
   const wrong = "the key in Authorization is not one of the API keys";
   const malformed = 'the header Authorization is malformed, expected "Authorization: Bearer KEY"';
   test.each([

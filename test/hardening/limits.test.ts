@@ -92,6 +92,26 @@ describe("a client that sends too much", () => {
     expect(figures.get('server_push_rejections_total{code="rate_limited"}')).toBe(1);
   });
 
+  test("and goes on over push.v1 is told so as often as it may send, and then ended with 1008", async () => {
+    await using server = await startServer(rate);
+    await using client = await connect(server, "", ["push.v1"]);
+    await client.next();
+
+    for (let index = 0; index < 100; index++) client.send(JSON.stringify({ type: "message", data: "hello" }));
+
+    expect(await client.closed).toEqual({
+      code: 1008,
+      reason: "the session sends too many messages, the limit is 1 a second",
+    });
+    const codes = client.waiting.map((frame) => JSON.parse(String(frame)).code);
+    // As many a second come again while they are sent.
+    expect(codes.length).toBeWithin(10, 15);
+    expect(new Set(codes)).toEqual(new Set(["rate_limited"]));
+    const figures = await readMetrics(server);
+    expect(figures.get("server_push_received_total")).toBeLessThan(15);
+    expect(figures.get("server_push_sessions")).toBe(0);
+  });
+
   test("over a plain WebSocket is ended with 1008, as it cannot be told", async () => {
     await using server = await startServer(rate);
     await using client = await connect(server);

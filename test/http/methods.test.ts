@@ -143,6 +143,28 @@ describe("a slash at the end of a path changes nothing:", () => {
     expect(await inbox.next()).toBe("hello");
   });
 
+  test.each([
+    "/",
+    "/swagger",
+    "/swagger/json",
+    "/swagger/start.js",
+    "/swagger/ui.js",
+    "/swagger/ui.css",
+    "/healthz",
+    "/readyz",
+    "/metrics",
+  ])("GET and HEAD %s are answered as without it, as often as one asks", async (path) => {
+    for (const method of ["GET", "HEAD", "GET", "HEAD"]) {
+      const [bare, slashed] = [await call(method, `${path}?`), await call(method, `${path}/?`)];
+
+      expect(slashed.status).toBe(path === "/" ? 302 : 200);
+      expect(slashed.headers.get("content-type")).toBe(bare.headers.get("content-type"));
+      expect(slashed.headers.get("location")).toBe(bare.headers.get("location"));
+      // The figures are others a moment later.
+      if (path !== "/metrics") expect(await slashed.text()).toBe(await bare.text());
+    }
+  });
+
   test("a wrong method is refused with 405 and the methods that are right", async () => {
     const answer = await call("PUT", "/push/?userid=1");
 

@@ -50,7 +50,7 @@ describe("a page of another origin", () => {
       expect(headers.get("access-control-allow-origin")).toBe(origin);
       expect(headers.get("vary")).toBe("Origin");
       expect(headers.get("access-control-expose-headers")).toBe(
-        "Last-Event-ID, Server-Push-Resumed, Retry-After",
+        "Last-Event-ID, Server-Push-Resumed, Retry-After, WWW-Authenticate",
       );
     });
 
