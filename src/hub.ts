@@ -23,6 +23,7 @@ import type { Journal, Once } from "./journal.ts";
 import type { Logger } from "./logger.ts";
 import { type Body, type Draft, type Message, type Offset, sizeOf, toMessageId } from "./message.ts";
 import type { Metrics, SessionEnd } from "./metrics.ts";
+import type { Presence } from "./presence.ts";
 import { closeCodes } from "./protocol.ts";
 import type { Claimant, PushRates, Quotas } from "./quotas.ts";
 import { type Follower, Replays } from "./replay.ts";
@@ -46,6 +47,7 @@ export interface Start {
 export interface HubParts {
   readonly journal: Journal;
   readonly sessions: Sessions;
+  readonly presence: Presence;
   readonly metrics: Metrics;
   readonly logger: Logger;
   readonly maxSessions: number;
@@ -184,9 +186,10 @@ export class Hub {
    * @param expiresAt when it ends, in milliseconds since 1970
    */
   attach(session: Follower, after: Offset, expiresAt?: number): void {
-    const { sessions, metrics, logger, quotas } = this.#parts;
+    const { sessions, presence, metrics, logger, quotas } = this.#parts;
     sessions.add(session);
     quotas.enter(session);
+    presence.enter(session);
     if (expiresAt !== undefined) this.expiries.set(session, expiresAt);
     metrics.sessionsOpened++;
     if (logger.showsActivity) logger.activity("session opened", describe(session));
@@ -197,9 +200,10 @@ export class Hub {
 
   /** @param code the close code, of a transport that has such */
   detach(session: Session, end: SessionEnd, code?: number): void {
-    const { sessions, metrics, logger, quotas } = this.#parts;
+    const { sessions, presence, metrics, logger, quotas } = this.#parts;
     if (!sessions.remove(session)) return;
     quotas.leave(session);
+    presence.leave(session);
     this.replays.stop(session);
     this.expiries.delete(session);
     const reason = this.#draining && end === "closed" ? "drained" : end;
@@ -266,8 +270,16 @@ export class Hub {
   }
 
   #deliver(message: Message, here: boolean): void {
+    const { topic, except } = message;
+    const left = except === undefined ? undefined : this.#parts.sessions.get(except);
+    const isLeft = left !== undefined && topicsOf(left).includes(topic);
+    if (isLeft) {
+      left.mute(topic);
+      this.replays.skip(left, message.offset);
+    }
     let sessions = 0;
     for (const outlet of this.#outlets) sessions += outlet.deliver(message);
+    if (isLeft) left.unmute(topic);
     this.#parts.metrics.deliveries += sessions;
     if (here) this.#delivered.set(message.offset, sessions);
   }

@@ -140,8 +140,8 @@ export class Idempotency {
 /** What tells whether two pushes are the same: everything of them, in 64 bits. */
 export function toFingerprint(drafts: readonly Draft[]): string {
   let hash = 0n;
-  for (const { topic, body, event, key, ttl } of drafts) {
-    const about = JSON.stringify([topic, typeof body, event ?? null, key ?? null, ttl ?? null]);
+  for (const { topic, body, event, key, ttl, except } of drafts) {
+    const about = JSON.stringify([topic, typeof body, event ?? null, key ?? null, ttl ?? null, except]);
     hash = Bun.hash.wyhash(body, Bun.hash.wyhash(about, hash));
   }
   return hash.toString(16);

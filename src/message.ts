@@ -26,6 +26,8 @@ export interface Draft {
    * for as long as the journal keeps it.
    */
   readonly ttl?: number;
+  /** The session that it is not delivered to: mostly the one that it comes from. No journal keeps it. */
+  readonly except?: string;
 }
 
 /** A message that the journal has taken. */
@@ -37,9 +39,10 @@ export interface Message extends Draft {
 
 /** The draft as the journal has taken it. */
 export function toMessage(draft: Draft, offset: Offset, time: number): Message {
-  const { topic, body, event, key, ttl } = draft;
+  const { topic, body, event, key, ttl, except } = draft;
   // Nearly all have none of these, and a literal is made several times as fast as a copy.
-  if (event === undefined && key === undefined && ttl === undefined) return { topic, body, offset, time };
+  if (event === undefined && key === undefined && ttl === undefined && except === undefined)
+    return { topic, body, offset, time };
   return { ...draft, offset, time };
 }
 

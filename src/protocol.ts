@@ -15,8 +15,12 @@ export const closeCodes = {
   restart: 1012,
   /** The client reads too slowly, so that what it has not had is gone, or the server is overloaded: come back later. */
   overloaded: 1013,
+  /** The back end has ended the session: come back. */
+  disconnectedForNow: 4000,
   /** The token has expired: come back with a new one. */
   tokenExpired: 4001,
+  /** The back end has ended the session: stay away. */
+  disconnected: 4500,
 } as const;
 
 /** Whether a client should connect again after it was closed with `code`. */

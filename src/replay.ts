@@ -34,6 +34,8 @@ interface Replay {
    */
   sent: number;
   state: "ready" | "waiting";
+  /** What came meanwhile and is not for this session. */
+  skipped?: Set<Offset>;
 }
 
 /** For how long pages are sent before everything else has its turn. */
@@ -81,6 +83,12 @@ export class Replays {
     this.#schedule();
   }
 
+  /** A message that has come just now is not sent to the session, if it is being replayed to. */
+  skip(session: Session, offset: Offset): void {
+    const replay = this.#underWay.get(session);
+    if (replay !== undefined) (replay.skipped ??= new Set()).add(offset);
+  }
+
   /** The session has ended. */
   stop(session: Session): void {
     const replay = this.#underWay.get(session);
@@ -118,8 +126,12 @@ export class Replays {
         follower.goLive();
         return;
       }
-      replay.sent = follower.replay(page);
-      this.#metrics.replayed += replay.sent;
+      const { skipped } = replay;
+      const own = skipped === undefined ? page : page.filter(({ offset }) => !skipped.has(offset));
+      const sent = follower.replay(own);
+      const next = own[sent];
+      replay.sent = next === undefined ? page.length : page.indexOf(next);
+      this.#metrics.replayed += sent;
       if (replay.sent < page.length) replay.state = "waiting";
       else this.#ready.push(replay);
     } catch (error) {

@@ -19,6 +19,7 @@ import { createMetrics } from "./metrics.ts";
 import { type Networks, toAddressKey, toPeer } from "./peer.ts";
 import { openPolls } from "./receive/poll.ts";
 import { openEventStreams } from "./receive/sse.ts";
+import { Presence } from "./presence.ts";
 import { PushRates, Quotas } from "./quotas.ts";
 import { createAdmit, type ToAddress, toReplayedAtOnce } from "./receive/start.ts";
 import type { WebSocketSession } from "./receive/socket.ts";
@@ -115,6 +116,7 @@ function listen(
   const found = journal.kept.count;
   const metrics = createMetrics(build);
   const sessions = new Sessions();
+  const presence = new Presence();
   const { maxSessions, maxIdempotencyKeys, maxMessage, maxQueued, maxBatch, maxBatchCount, ping } = settings;
   const quotas = new Quotas({
     maxPerUser: settings.maxSessionsPerUser,
@@ -128,6 +130,7 @@ function listen(
   const hub = new Hub({
     journal,
     sessions,
+    presence,
     metrics,
     logger,
     maxSessions,
@@ -159,6 +162,8 @@ function listen(
   const appParts = {
     access,
     hub,
+    sessions,
+    presence,
     metrics,
     logger,
     maxMessage,

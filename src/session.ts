@@ -15,6 +15,8 @@ export interface Session {
   /** What it counts for at the limits by address; programs on this machine have none. */
   readonly address?: string;
   readonly transport: Transport;
+  /** When it was added to the table, in milliseconds since 1970: of no two sessions the same. */
+  openedAt: number;
   /** Ends it from this side. What was sent before goes out first, to a client that still reads. */
   close(code: number, reason: string): void;
   /**
@@ -23,16 +25,27 @@ export interface Session {
    * @param position the id up to which everything was sent to every session that is live, which the client is told
    */
   probe(position: string): void;
+  /** While it is live: what is delivered to this topic of its own does not reach it, until `unmute`. */
+  mute(topic: string): void;
+  unmute(topic: string): void;
 }
 
 export class Sessions {
   readonly #byId = new Map<string, Session>();
+  #newest = 0;
 
   get size(): number {
     return this.#byId.size;
   }
 
+  get(id: string): Session | undefined {
+    return this.#byId.get(id);
+  }
+
   add(session: Session): void {
+    // The clock may stand still, or go back; what orders the sessions must not.
+    this.#newest = Math.max(Date.now(), this.#newest + leastStepMs);
+    session.openedAt = this.#newest;
     this.#byId.set(session.id, session);
   }
 
@@ -41,11 +54,14 @@ export class Sessions {
     return this.#byId.get(session.id) === session && this.#byId.delete(session.id);
   }
 
-  /** Safe against sessions that come and go during the walk. */
+  /** In the order in which they began. Safe against sessions that come and go during the walk. */
   [Symbol.iterator](): IterableIterator<Session> {
     return this.#byId.values();
   }
 }
+
+/** A double has room for about four of these in each step of its own at this time. */
+const leastStepMs = 0.001;
 
 const probeSlice = 500;
 
@@ -84,6 +100,12 @@ export function startProbing(sessions: Sessions, intervalMs: number, toPosition:
 }
 
 const idBytes = 16;
+
+/** Whether it can be the id of a session. */
+export function isSessionId(text: string): boolean {
+  return /^[\w-]{22}$/.test(text);
+}
+
 const poolBytes = 256 * idBytes;
 
 /** Makes random session ids: one call to the system's random source for 256 of them, as each call costs microseconds. */

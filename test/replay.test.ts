@@ -48,6 +48,28 @@ describe("a session that has missed something", () => {
     expect(bodiesOf(follower)).toEqual(numbers(4));
   });
 
+  test("is not sent what came meanwhile and is not for it, however much it takes at once", async () => {
+    for (const room of [1, 3, Number.POSITIVE_INFINITY]) {
+      const { replays, journal, followers } = createReplays();
+      await journal.append(drafts(600));
+      const follower = createFollower(room);
+
+      replays.start(follower, 0);
+      for (const body of [600, 601, 602, 603]) {
+        await journal.append(drafts(1, body));
+        if (body % 2 === 1) replays.skip(follower, journal.head);
+      }
+      while (!follower.isLive) {
+        follower.room = room;
+        replays.goOn(follower);
+        await turn();
+      }
+      followers.add(follower);
+
+      expect(bodiesOf(follower)).toEqual(numbers(604).filter((body) => !["601", "603"].includes(body)));
+    }
+  });
+
   test("is live after a replay in which nothing was for it", async () => {
     const { replays, journal } = createReplays();
     await journal.append([{ topic: toTopic({ userid: "2" }), body: "not for it" }]);

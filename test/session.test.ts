@@ -202,6 +202,9 @@ function createSession({
     id: createId(),
     ...ids,
     transport: "websocket",
+    openedAt: 0,
+    mute: () => {},
+    unmute: () => {},
     close: () => {},
     probe() {
       probes++;

@@ -9,18 +9,23 @@ import { securityHeaders, unkeptHeaders } from "../headers.ts";
 import type { Hub } from "../hub.ts";
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../metrics.ts";
+import type { Presence } from "../presence.ts";
 import { readPath } from "../query.ts";
+import type { Sessions } from "../session.ts";
 import { batchRoutes } from "./batch.ts";
 import { toResponse } from "./errors.ts";
 import { describeApi } from "./openapi.ts";
 import { pageRoutes } from "./pages.ts";
 import { pushRoutes } from "./push.ts";
 import { healthRoutes, metricsRoutes } from "./status.ts";
+import { sessionsRoutes } from "./sessions.ts";
 import { tokenRoutes } from "./tokens.ts";
 
 export interface AppParts {
   readonly access: Access;
   readonly hub: Hub;
+  readonly sessions: Sessions;
+  readonly presence: Presence;
   readonly metrics: Metrics;
   readonly logger: Logger;
   /** The largest message, in bytes. */
@@ -63,6 +68,7 @@ export function createApp(parts: AppParts): AnyElysia {
       .use(metricsRoutes(parts))
       .use(pushRoutes({ ...parts, answerError }))
       .use(batchRoutes(parts))
+      .use(sessionsRoutes(parts))
       .use(tokenRoutes(parts));
   for (const receiver of receivers) app.use(receiver);
 

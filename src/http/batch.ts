@@ -13,6 +13,7 @@ import type { Metrics } from "../metrics.ts";
 import { checkName, readQuery } from "../query.ts";
 import { readBatch } from "./body.ts";
 import { describeBatch } from "./openapi.ts";
+import { checkSessionId } from "./sessions.ts";
 import { checkEvent, headersOf, readIdempotencyKey, readTtl } from "./publish.ts";
 
 /** How many items are checked before everything else has its turn. */
@@ -109,16 +110,17 @@ interface Item {
   readonly event?: string;
   readonly key?: string;
   readonly ttl?: number;
+  readonly except?: string;
 }
 
-const properties = ["userid", "compid", "all", "message", "event", "key", "ttl"] as const;
+const properties = ["userid", "compid", "all", "message", "event", "key", "ttl", "except"] as const;
 
 function toDraft(value: unknown, maxMessage: number): Draft {
   if (typeof value !== "object" || value === null || Array.isArray(value))
     throw new PushError("malformed_body", "it is not an object, expected one such as {userid, message}");
   for (const name in value) if (!properties.some((known) => known === name)) refuseUnknown(name);
-  const { userid, compid, all, message, event, key, ttl }: { readonly [name in keyof Item]?: unknown } =
-    value;
+  const given: { readonly [name in keyof Item]?: unknown } = value;
+  const { userid, compid, all, message, event, key, ttl, except } = given;
   if (message === undefined)
     throw new PushError("missing_parameter", "message is missing, expected the text to push");
   const body = checkText("message", message);
@@ -133,6 +135,7 @@ function toDraft(value: unknown, maxMessage: number): Draft {
     ...(event !== undefined && { event: checkEvent(checkId("event", event, maxEventBytes)) }),
     ...(key !== undefined && { key: checkId("key", key, maxKeyBytes) }),
     ...(ttl !== undefined && { ttl: checkTtl(ttl) }),
+    ...(except !== undefined && { except: checkSessionId("except", checkText("except", except)) }),
   };
 }
 

@@ -39,6 +39,7 @@ export function describePush({
     "event",
     "key",
     "ttl",
+    "except",
   ];
   const inBody = form === "body";
   return {
@@ -192,6 +193,8 @@ const id = (what: string, example: string): OpenAPIV3.ParameterObject => ({
   example,
 });
 
+const sessionIdSchema = { type: "string", minLength: 22, maxLength: 22, pattern: "^[\\w-]+$" } as const;
+
 const sinceParameter = (name: string, description: string): OpenAPIV3.ParameterObject => ({
   name,
   in: "query",
@@ -262,6 +265,42 @@ export function describeApi(version: string) {
             "How many seconds the message is there for who comes later; 0: only who is connected gets it",
           schema: { type: "integer", minimum: 0, maximum: maxTtl },
           example: 60,
+        },
+        except: {
+          name: "except",
+          in: "query",
+          description:
+            "The id of a session that this push is not delivered to, such as that of the page that it comes from",
+          schema: sessionIdSchema,
+          example: "8Jk2mXw1Yd0q3VbTzRk5Ng",
+        },
+        session: {
+          name: "session",
+          in: "query",
+          description: "The id of a session",
+          schema: sessionIdSchema,
+          example: "8Jk2mXw1Yd0q3VbTzRk5Ng",
+        },
+        back: {
+          name: "back",
+          in: "query",
+          description: "Whether clients are told to come back, or to stay away",
+          schema: { type: "boolean", default: false },
+          example: true,
+        },
+        limit: {
+          name: "limit",
+          in: "query",
+          description: "How many sessions a page has at the most",
+          schema: { type: "integer", minimum: 1, maximum: 1000, default: 100 },
+          example: 100,
+        },
+        after: {
+          name: "after",
+          in: "query",
+          description: "The `next` of the page before",
+          schema: { type: "string", minLength: 1 },
+          example: "1769862601000.001",
         },
         idempotencyKey: {
           name: "Idempotency-Key",

@@ -14,6 +14,7 @@ import type { Metrics } from "../metrics.ts";
 import { readQuery, refuseHead } from "../query.ts";
 import { readMessage } from "./body.ts";
 import { describePush } from "./openapi.ts";
+import { checkSessionId } from "./sessions.ts";
 import { checkEvent, headersOf, readIdempotencyKey, readTtl } from "./publish.ts";
 
 export interface PushRoutesParts {
@@ -27,7 +28,7 @@ export interface PushRoutesParts {
 }
 
 /** What every form of a push may have. */
-const options = ["event", "key", "ttl"] as const;
+const options = ["event", "key", "ttl", "except"] as const;
 
 type Options = { readonly [name in (typeof options)[number]]?: string };
 
@@ -127,15 +128,17 @@ export function pushRoutes({ access, hub, metrics, maxMessage, answerError }: Pu
   }
 }
 
-function toDraft(topic: string, body: Body, { event, key, ttl }: Options): Draft {
+function toDraft(topic: string, body: Body, { event, key, ttl, except }: Options): Draft {
   // Nearly all have none of these, and a literal is made several times as fast.
-  if (event === undefined && key === undefined && ttl === undefined) return { topic, body };
+  if (event === undefined && key === undefined && ttl === undefined && except === undefined)
+    return { topic, body };
   return {
     topic,
     body,
     ...(event !== undefined && { event: checkEvent(event) }),
     ...(key !== undefined && { key }),
     ...(ttl !== undefined && { ttl: readTtl(ttl) }),
+    ...(except !== undefined && { except: checkSessionId("except", except) }),
   };
 }
 

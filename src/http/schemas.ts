@@ -48,6 +48,56 @@ export const schemas = {
       event: { type: "string", minLength: 1, maxLength: maxEventBytes },
       key: { type: "string", minLength: 1, maxLength: maxKeyBytes },
       ttl: { type: "integer", minimum: 0, maximum: maxTtl },
+      except: { type: "string", minLength: 22, maxLength: 22 },
+    },
+  },
+  Presence: {
+    type: "object",
+    required: ["sessions"],
+    properties: {
+      online: { type: "boolean", description: "Absent when nobody in particular was asked for" },
+      sessions: { type: "integer", minimum: 0, description: "How many there are now" },
+      users: { type: "integer", minimum: 0, description: "How many are online; of all only" },
+      components: {
+        type: "array",
+        description: "Of a user: the names, sorted. Of all: those with the most sessions, with their number",
+        items: {
+          oneOf: [
+            { type: "string" },
+            {
+              type: "object",
+              required: ["compid", "sessions"],
+              properties: { compid: { type: "string" }, sessions: { type: "integer" } },
+            },
+          ],
+        },
+      },
+      since: { type: "string", format: "date-time", description: "Since when the user is online" },
+    },
+  },
+  SessionPage: {
+    type: "object",
+    required: ["sessions"],
+    properties: {
+      sessions: {
+        type: "array",
+        items: {
+          type: "object",
+          required: ["id", "transport", "since", "address"],
+          properties: {
+            id: { type: "string" },
+            userid: { type: "string" },
+            compid: { type: "string" },
+            transport: { type: "string", enum: ["websocket", "sse", "poll"] },
+            since: { type: "string", format: "date-time" },
+            address: {
+              type: "string",
+              description: "As it counts at the limits: of IPv6 the /64; `loopback` for this machine",
+            },
+          },
+        },
+      },
+      next: { type: "string", description: "There are more: the `after` of the next page" },
     },
   },
   Token: {

@@ -47,6 +47,7 @@ class Poll implements Follower {
   readonly userid?: string;
   readonly compid?: string;
   readonly address?: string;
+  openedAt = 0;
   readonly answered: Promise<Answer>;
   readonly #polls: Polls;
   readonly #waitMs: number;
@@ -98,6 +99,14 @@ class Poll implements Follower {
     this.#timer = setTimeout(() => this.close(), this.#waitMs);
   }
 
+  mute(topic: string): void {
+    if (this.#isLive) this.#polls.subscribers.remove(topic, this);
+  }
+
+  unmute(topic: string): void {
+    if (this.#isLive) this.#polls.subscribers.add(topic, this);
+  }
+
   deliver(message: Message): void {
     this.#take(message);
     if (this.#isFull) return this.#end(this.#position);
@@ -114,6 +123,10 @@ class Poll implements Follower {
 
   /** It ends by itself before long. */
   probe(): void {}
+
+  get #isLive(): boolean {
+    return this.#state === "waiting" || this.#state === "leaving";
+  }
 
   get #isFull(): boolean {
     return this.#messages.length >= pageMessages || this.#bytes >= pageBytes;

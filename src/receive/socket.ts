@@ -34,6 +34,7 @@ export class WebSocketSession implements Follower {
   readonly userid?: string;
   readonly compid?: string;
   readonly address?: string;
+  openedAt = 0;
   readonly format: Format;
   readonly start: SocketStart;
   /** `asked` from a probe until something is heard of the client; `lost` when the next probe comes first; `slow` see `drop`. */
@@ -97,6 +98,14 @@ export class WebSocketSession implements Follower {
   goLive(): void {
     this.isLive = true;
     for (const topic of topicsOf(this)) this.socket?.subscribe(this.format.prefix + topic);
+  }
+
+  mute(topic: string): void {
+    if (this.isLive) this.socket?.unsubscribe(this.format.prefix + topic);
+  }
+
+  unmute(topic: string): void {
+    if (this.isLive) this.socket?.subscribe(this.format.prefix + topic);
   }
 
   /** Sends a frame that is no message, where the format has such. */

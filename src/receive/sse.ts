@@ -70,6 +70,7 @@ class EventStream implements Follower {
   readonly userid?: string;
   readonly compid?: string;
   readonly address?: string;
+  openedAt = 0;
   readonly #streams: Streams;
   #controller: Controller | undefined = undefined;
   #isLive = false;
@@ -123,6 +124,14 @@ class EventStream implements Follower {
   goLive(): void {
     this.#isLive = true;
     for (const topic of topicsOf(this)) this.#streams.subscribers.add(topic, this);
+  }
+
+  mute(topic: string): void {
+    if (this.#isLive) this.#streams.subscribers.remove(topic, this);
+  }
+
+  unmute(topic: string): void {
+    if (this.#isLive) this.#streams.subscribers.add(topic, this);
   }
 
   /** Whether it was sent; a session that reads too slowly is ended instead, after what already waits for it. */

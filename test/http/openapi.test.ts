@@ -87,12 +87,15 @@ describe("the document", () => {
         .map(({ method, path }) => `${method} ${path}`)
         .toSorted(),
     ).toEqual([
+      "DELETE /sessions",
       "GET /healthz",
       "GET /metrics",
       "GET /poll",
+      "GET /presence",
       "GET /push",
       "GET /pushtoall",
       "GET /readyz",
+      "GET /sessions",
       "GET /sse",
       "GET /ws",
       "POST /batch",
@@ -152,7 +155,8 @@ describe("the document", () => {
         return [name];
       expect(parameter.description).toBeString();
       const { type, minLength, maxLength, minimum, maximum } = parameter.schema;
-      expect(typeof parameter.example).toBe(type === "integer" ? "number" : "string");
+      const types = { integer: "number", boolean: "boolean" } as const;
+      expect(typeof parameter.example).toBe(types[type as keyof typeof types] ?? "string");
       return type === "integer" ? [name, minimum, maximum] : [name, minLength, maxLength];
     });
 
@@ -163,6 +167,11 @@ describe("the document", () => {
       ["event", 1, 64],
       ["key", 1, 128],
       ["ttl", 0, 31_536_000],
+      ["except", 22, 22],
+      ["session", 22, 22],
+      ["back", undefined, undefined],
+      ["limit", 1, 1000],
+      ["after", 1, undefined],
       ["idempotencyKey", 1, 255],
       ["since", 1, undefined],
       ["last_event_id", 1, undefined],
@@ -224,6 +233,7 @@ describe("the document of a batch", () => {
       ["event", 1, 64],
       ["key", 1, 128],
       ["ttl", 0, 31_536_000],
+      ["except", 22, 22],
     ]);
   });
 

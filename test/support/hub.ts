@@ -8,6 +8,7 @@ import { openMemoryJournal } from "../../src/journal/memory.ts";
 import { createLogger, type Logger } from "../../src/logger.ts";
 import type { Message } from "../../src/message.ts";
 import { createMetrics, type Metrics } from "../../src/metrics.ts";
+import { Presence } from "../../src/presence.ts";
 import { Quotas } from "../../src/quotas.ts";
 import type { Follower } from "../../src/replay.ts";
 import { createSessionIds, type Session, Sessions } from "../../src/session.ts";
@@ -37,9 +38,19 @@ export function createRig({
   const metrics = createMetrics({ version: "0.0.0", commit: "test" });
   const sessions = new Sessions();
   const quotas = new Quotas({ maxPerUser: 1e6, maxPerAddress: 1e6, perSecond: 1e6 });
-  const hub = new Hub({ journal, sessions, metrics, logger, maxSessions, quotas, maxIdempotencyKeys: 1000 });
+  const presence = new Presence();
+  const hub = new Hub({
+    journal,
+    sessions,
+    presence,
+    metrics,
+    logger,
+    maxSessions,
+    quotas,
+    maxIdempotencyKeys: 1000,
+  });
   hub.addOutlet(outlet);
-  return { hub, journal, sessions, metrics, delivered };
+  return { hub, journal, sessions, presence, metrics, delivered };
 }
 
 export function createJournal(): Journal {
@@ -60,12 +71,15 @@ export function createSession(onClose: (session: Session, code: number) => void 
     userid: "7",
     compid: "inbox",
     transport: "websocket",
+    openedAt: 0,
     closes,
     close(code) {
       closes.push(code);
       onClose(this, code);
     },
     probe: () => {},
+    mute: () => {},
+    unmute: () => {},
     replay: (messages) => messages.length,
     goLive: () => {},
   };
