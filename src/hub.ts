@@ -26,6 +26,7 @@ import type { Metrics, SessionEnd } from "./metrics.ts";
 import type { Presence } from "./presence.ts";
 import { closeCodes } from "./protocol.ts";
 import type { Claimant, PushRates, Quotas } from "./quotas.ts";
+import { Receipts } from "./receipts.ts";
 import { type Follower, Replays } from "./replay.ts";
 import type { Session, Sessions } from "./session.ts";
 import type { Since } from "./since.ts";
@@ -56,6 +57,8 @@ export interface HubParts {
   readonly pushRates?: PushRates | undefined;
   /** How many idempotency keys are remembered at once. */
   readonly maxIdempotencyKeys: number;
+  /** How many publishers may wait for a receipt at once. */
+  readonly maxReceiptWaits: number;
 }
 
 export class Hub {
@@ -66,6 +69,7 @@ export class Hub {
   readonly replays: Replays;
   readonly idempotency: Idempotency;
   readonly expiries: Expiries;
+  readonly receipts: Receipts;
   /** How many appends are under way. */
   #appending = 0;
   #draining = false;
@@ -73,6 +77,7 @@ export class Hub {
   constructor(parts: HubParts) {
     this.#parts = parts;
     this.replays = new Replays(parts);
+    this.receipts = new Receipts(parts.maxReceiptWaits);
     this.idempotency = new Idempotency({ journal: parts.journal, maxKeys: parts.maxIdempotencyKeys });
     this.expiries = new Expiries({
       expire: (session) => session.close(closeCodes.tokenExpired, "the token has expired"),
@@ -161,6 +166,13 @@ export class Hub {
       );
   }
 
+  /** The client of this session, whose stream began after `after`, has handled everything up to this id. */
+  acknowledge(session: Session, after: Offset, id: string): void {
+    this.#parts.metrics.acknowledged++;
+    const offset = this.toOffset(id);
+    if (offset !== undefined) this.receipts.acknowledge(session, after, offset);
+  }
+
   /** Where the stream of a client with these ids begins. */
   locate(since: Since | undefined, ids: Address): Start {
     const { journal, metrics } = this.#parts;
@@ -174,6 +186,13 @@ export class Hub {
   /** The public name of a place in the journal. */
   toId(offset: Offset): string {
     return toMessageId(this.#parts.journal.epoch, offset);
+  }
+
+  /** The place that an id is the name of, if it is of this log. */
+  toOffset(id: string): Offset | undefined {
+    const { epoch } = this.#parts.journal;
+    const offset = id.startsWith(`${epoch}-`) ? id.slice(epoch.length + 1) : "";
+    return /^\d{1,15}$/.test(offset) ? Number(offset) : undefined;
   }
 
   /** Up to where everything was sent to every session that is live. */
@@ -230,6 +249,7 @@ export class Hub {
   async drain(timeMs: number, wait: (ms: number) => Promise<void>): Promise<void> {
     this.#draining = true;
     const { sessions } = this.#parts;
+    this.receipts.endAll();
     // What was published in this turn of the event loop leaves first.
     await wait(1);
     for (let waited = 0; this.#appending > 0 && waited < timeMs / 4; waited += drainPauseMs)

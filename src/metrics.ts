@@ -13,6 +13,8 @@ export interface MetricsSources {
   readonly sessions: () => number;
   readonly replays: () => number;
   readonly idempotencyKeys: () => number;
+  readonly receiptWaits: () => number;
+  readonly usersOnline: () => number;
   readonly journalMessages: () => number;
   readonly journalBytes: () => number;
   readonly journalWritable: () => boolean;
@@ -32,6 +34,8 @@ export interface Metrics {
   messages: number;
   deliveries: number;
   received: number;
+  /** Receipts of clients. */
+  acknowledged: number;
   sessionsOpened: number;
   /** Messages that were sent to sessions that came back. */
   replayed: number;
@@ -86,6 +90,7 @@ export function createMetrics(build: { version: string; commit: string }): Metri
     messages: 0,
     deliveries: 0,
     received: 0,
+    acknowledged: 0,
     sessionsOpened: 0,
     replayed: 0,
     resumed: (proven) => resumes.inc({ proven: String(proven) }),
@@ -97,6 +102,12 @@ export function createMetrics(build: { version: string; commit: string }): Metri
     watch(sources) {
       gauge("server_push_sessions", "Sessions that are open now.", sources.sessions);
       gauge("server_push_replays", "Sessions that are being sent what they missed.", sources.replays);
+      gauge("server_push_users_online", "Users that are online now.", sources.usersOnline);
+      gauge(
+        "server_push_receipt_waits",
+        "Pushes that wait for the receipt of a client.",
+        sources.receiptWaits,
+      );
       gauge("server_push_idempotency_keys", "Idempotency keys that are remembered.", sources.idempotencyKeys);
       gauge("server_push_journal_messages", "Messages that the journal keeps.", sources.journalMessages);
       gauge(
@@ -126,6 +137,11 @@ export function createMetrics(build: { version: string; commit: string }): Metri
     () => metrics.deliveries,
   );
   counter("server_push_received_total", "Messages that clients sent.", () => metrics.received);
+  counter(
+    "server_push_acknowledged_total",
+    "Receipts that clients sent, each up to some message.",
+    () => metrics.acknowledged,
+  );
   counter("server_push_sessions_opened_total", "Sessions that began.", () => metrics.sessionsOpened);
   counter(
     "server_push_replayed_total",

@@ -137,6 +137,7 @@ function listen(
     quotas,
     pushRates,
     maxIdempotencyKeys,
+    maxReceiptWaits: settings.maxReceiptWaits,
   });
   const admit = createAdmit({ access, hub, toAddress: createToAddress(settings.trustedProxies) });
   const shared = {
@@ -193,6 +194,8 @@ function listen(
     sessions: () => sessions.size,
     replays: () => hub.replays.size,
     idempotencyKeys: () => hub.idempotency.size,
+    receiptWaits: () => hub.receipts.size,
+    usersOnline: () => presence.users,
     journalMessages: () => journal.kept.count,
     journalBytes: () => journal.kept.bytes,
     journalWritable: () => journal.problem === undefined,

@@ -230,6 +230,12 @@ export const settingsTable = [
     help: "How many idempotency keys are remembered for five minutes, 100 messages of a batch as one; the oldest go first",
   },
   {
+    name: "max-receipt-waits",
+    kind: "count",
+    default: "10000",
+    help: "How many pushes may wait for a client's receipt at once; one more is refused with 429",
+  },
+  {
     name: "max-batch",
     kind: "buffer",
     default: "4MiB",

@@ -25,7 +25,7 @@ const layers = new Map(
       "client",
     ],
     ["settings-table.ts", "journal.ts", "presence.ts", "query.ts", "since.ts", "console"],
-    ["replay.ts", "idempotency.ts", "expiries.ts", "quotas.ts", "settings.ts", "events.ts"],
+    ["replay.ts", "idempotency.ts", "expiries.ts", "quotas.ts", "settings.ts", "events.ts", "receipts.ts"],
     ["hub.ts"],
     ["journal", "presence", "auth", "http", "receive", "webhook.ts"],
     ["server.ts"],

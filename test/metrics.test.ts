@@ -111,6 +111,8 @@ describe("a figure is what was counted:", () => {
     metrics.watch({
       sessions: () => sessions,
       replays: () => 0,
+      receiptWaits: () => 0,
+      usersOnline: () => 0,
       idempotencyKeys: () => 0,
       journalMessages: () => 20,
       journalBytes: () => 3000,
@@ -156,6 +158,8 @@ function createWatched(): Metrics {
   metrics.watch({
     sessions: () => 1,
     replays: () => 0,
+    receiptWaits: () => 0,
+    usersOnline: () => 0,
     idempotencyKeys: () => 0,
     journalMessages: () => 2,
     journalBytes: () => 3,

@@ -49,6 +49,7 @@ test("without any source every setting has its default, in bytes and millisecond
     retainBytes: 67_108_864,
     retainCount: 100_000,
     maxIdempotencyKeys: 100_000,
+    maxReceiptWaits: 10_000,
     maxBatch: 4_194_304,
     maxBatchCount: 10_000,
     logLevel: "info",

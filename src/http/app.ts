@@ -66,7 +66,7 @@ export function createApp(parts: AppParts): AnyElysia {
       )
       .use(pageRoutes())
       .use(metricsRoutes(parts))
-      .use(pushRoutes({ ...parts, answerError }))
+      .use(pushRoutes({ ...parts, answerError, allowSilence }))
       .use(batchRoutes(parts))
       .use(sessionsRoutes(parts))
       .use(tokenRoutes(parts));
@@ -81,6 +81,10 @@ export function createApp(parts: AppParts): AnyElysia {
     methods.set(path, [...own, "OPTIONS"].join(", "));
   }
   return app;
+
+  function allowSilence(request: Request, seconds: number): void {
+    app.server?.timeout(request, seconds);
+  }
 
   function answerError(error: unknown, request: Request): Response {
     if (error instanceof PushError) return refuse(error, request);

@@ -8,6 +8,7 @@ import { maxIdempotencyKeyBytes } from "../idempotency.ts";
 import { kinds } from "../kinds.ts";
 import { maxEventBytes, maxKeyBytes, maxTtl } from "../message.ts";
 import { describeProblems } from "./problems.ts";
+import { maxWait } from "./publish.ts";
 import { schemas } from "./schemas.ts";
 
 type Responses = OpenAPIV3.ResponsesObject;
@@ -40,6 +41,7 @@ export function describePush({
     "key",
     "ttl",
     "except",
+    "wait",
   ];
   const inBody = form === "body";
   return {
@@ -50,7 +52,9 @@ export function describePush({
     description: toAll
       ? "Reaches every session that is connected."
       : "With `userid` and `compid`: the sessions of that user and component. With `userid` alone: all of that user's. With `compid` alone: all of that component's. Without either it is refused.",
-    parameters: [...names, "idempotencyKey"].map(parameter),
+    parameters: [...names.map((name) => (name === "wait" ? "receiptWait" : name)), "idempotencyKey"].map(
+      parameter,
+    ),
     ...(inBody && {
       requestBody: {
         required: true,
@@ -70,6 +74,7 @@ export function describePush({
         [
           ...badQuery,
           ...(toAll ? [] : (["missing_address"] as const)),
+          "quota_exceeded",
           ...(inBody
             ? (["empty_message", "malformed_body", "unsupported_media_type"] as const)
             : (["missing_parameter"] as const)),
@@ -280,6 +285,13 @@ export function describeApi(version: string) {
           description: "The id of a session",
           schema: sessionIdSchema,
           example: "8Jk2mXw1Yd0q3VbTzRk5Ng",
+        },
+        receiptWait: {
+          name: "wait",
+          in: "query",
+          description: `How many seconds to wait for the first receipt of a client of \`push.v1\`; the answer then has \`received\`, 1 or 0`,
+          schema: { type: "integer", minimum: 1, maximum: maxWait },
+          example: 5,
         },
         back: {
           name: "back",

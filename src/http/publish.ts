@@ -43,6 +43,19 @@ export function checkEvent(event: string): string {
   );
 }
 
+/** The longest wait for a receipt, in seconds. */
+export const maxWait = 60;
+
+/** @throws PushError `invalid_parameter` */
+export function readWait(text: string): number {
+  const wait = /^\d{1,3}$/.test(text) ? Number(text) : 0;
+  if (wait >= 1 && wait <= maxWait) return wait;
+  throw new PushError(
+    "invalid_parameter",
+    `wait is ${quote(text)}, expected whole seconds from 1 to ${maxWait}`,
+  );
+}
+
 /** @throws PushError `invalid_parameter` */
 export function readTtl(text: string): number {
   const ttl = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;

@@ -15,7 +15,7 @@ import { readQuery, refuseHead } from "../query.ts";
 import { readMessage } from "./body.ts";
 import { describePush } from "./openapi.ts";
 import { checkSessionId } from "./sessions.ts";
-import { checkEvent, headersOf, readIdempotencyKey, readTtl } from "./publish.ts";
+import { checkEvent, headersOf, readIdempotencyKey, readTtl, readWait } from "./publish.ts";
 
 export interface PushRoutesParts {
   readonly access: Access;
@@ -25,10 +25,12 @@ export interface PushRoutesParts {
   readonly maxMessage: number;
   /** What is answered when a push fails after its handler has returned. */
   readonly answerError: (error: unknown, request: Request) => Response;
+  /** Lets the connection of a request be silent for so many seconds. */
+  readonly allowSilence: (request: Request, seconds: number) => void;
 }
 
 /** What every form of a push may have. */
-const options = ["event", "key", "ttl", "except"] as const;
+const options = ["event", "key", "ttl", "except", "wait"] as const;
 
 type Options = { readonly [name in (typeof options)[number]]?: string };
 
@@ -48,7 +50,7 @@ interface Call {
   readonly began: number;
 }
 
-export function pushRoutes({ access, hub, metrics, maxMessage, answerError }: PushRoutesParts) {
+export function pushRoutes({ access, hub, metrics, maxMessage, answerError, allowSilence }: PushRoutesParts) {
   // Elysia takes a handler with "return f(…)" in its source for one that is async, and awaits it, which costs every push 3 %. These end
   // with a condition, so their answer goes out as it is; and a promise that is rejected is theirs to answer.
   return new Elysia()
@@ -104,6 +106,10 @@ export function pushRoutes({ access, hub, metrics, maxMessage, answerError }: Pu
     checkBody(body, maxMessage);
     const draft = toDraft(topic, body, query);
     const idempotencyKey = readIdempotencyKey(request.headers);
+    if (query.wait !== undefined)
+      return publishAndWait(call, draft, readWait(query.wait), idempotencyKey).catch((error: unknown) =>
+        answerError(error, request),
+      );
     if (idempotencyKey !== undefined)
       return hub
         .publishAll([draft], idempotencyKey, publisher)
@@ -116,17 +122,44 @@ export function pushRoutes({ access, hub, metrics, maxMessage, answerError }: Pu
       .catch((error: unknown) => answerError(error, request));
   }
 
-  function answer(receipt: Receipt | undefined, began: number, repeated = false): Response {
+  async function publishAndWait(
+    { request, publisher, began }: Call,
+    draft: Draft,
+    seconds: number,
+    idempotencyKey: string | undefined,
+  ): Promise<Response> {
+    hub.receipts.checkRoom();
+    allowSilence(request, seconds + graceSeconds);
+    const outcome = await hub.publishAll([draft], idempotencyKey, publisher);
+    const [receipt] = outcome.receipts;
+    const offset = hub.toOffset(receipt?.id ?? "");
+    // What came of the first push is not known any more.
+    if (outcome.repeated || offset === undefined) return answer(receipt, began, outcome.repeated);
+    const published = performance.now();
+    const received = await hub.receipts.wait({ ...draft, offset }, seconds * 1000);
+    return answer(receipt, began + (performance.now() - published), false, received);
+  }
+
+  function answer(
+    receipt: Receipt | undefined,
+    began: number,
+    repeated = false,
+    received?: number,
+  ): Response {
     if (receipt === undefined) throw new TypeError("expected a receipt for every message");
     const { id, sessions } = receipt;
     metrics.pushed((performance.now() - began) / 1000);
     // An id is letters, digits and a hyphen: nothing to escape.
-    return new Response(`{"id":"${id}","sessions":${sessions}}`, {
-      status: sessions > 0 ? 200 : 202,
+    const more = received === undefined ? "" : `,"received":${received}`;
+    return new Response(`{"id":"${id}","sessions":${sessions}${more}}`, {
+      status: sessions > 0 || received === 1 ? 200 : 202,
       headers: headersOf(repeated),
     });
   }
 }
+
+/** For how much longer than the wait the connection may be silent. */
+const graceSeconds = 10;
 
 function toDraft(topic: string, body: Body, { event, key, ttl, except }: Options): Draft {
   // Nearly all have none of these, and a literal is made several times as fast.

@@ -17,6 +17,12 @@ export const schemas = {
         minimum: 0,
         description: "How many sessions this push was sent to: counted, never estimated",
       },
+      received: {
+        type: "integer",
+        minimum: 0,
+        maximum: 1,
+        description: "With `wait`: whether a client has said that it has handled the message",
+      },
     },
   },
   Problem: {

@@ -144,7 +144,8 @@ export function openWebSockets({
       const frame = readClientFrame(body);
       if (frame instanceof PushError) session.tell({ type: "error", code: frame.code, detail: frame.detail });
       else if (frame.type === "message") hub.receive(session, frame.data);
-      else if (frame.type === "token") renew(session, frame.token);
+      else if (frame.type === "ack") hub.acknowledge(session, session.start.offset, frame.id);
+      else renew(session, frame.token);
     },
     ping({ data: session }) {
       session.state = "heard";

@@ -85,7 +85,7 @@ test("what a caller wrote is cut in detail, however long it is", async () => {
   const answer = await fetch(`${server.url}/push?${"x".repeat(10_000)}=1`);
 
   expect((await toProblem(answer)).detail).toBe(
-    `parameter "${"x".repeat(64)}…" is unknown here, expected userid, compid, message, event, key, ttl, except`,
+    `parameter "${"x".repeat(64)}…" is unknown here, expected userid, compid, message, event, key, ttl, except, wait`,
   );
 });
 

@@ -169,6 +169,7 @@ describe("the document", () => {
       ["ttl", 0, 31_536_000],
       ["except", 22, 22],
       ["session", 22, 22],
+      ["receiptWait", 1, 60],
       ["back", undefined, undefined],
       ["limit", 1, 1000],
       ["after", 1, undefined],

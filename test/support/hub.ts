@@ -47,6 +47,7 @@ export function createRig({
     logger,
     maxSessions,
     quotas,
+    maxReceiptWaits: 100,
     maxIdempotencyKeys: 1000,
   });
   hub.addOutlet(outlet);
