@@ -63,14 +63,29 @@ export class Unauthorized extends PushError {
   }
 }
 
-/** More was asked for than may be in so short a time. */
-export class RateLimited extends PushError {
+/** The limits of how much and how often, by their settings. */
+export const limits = [
+  "max-sessions",
+  "max-sessions-per-user",
+  "max-sessions-per-address",
+  "max-session-rate",
+  "max-receive-rate",
+  "max-push-rate",
+  "max-receipt-waits",
+] as const;
+
+export type Limit = (typeof limits)[number];
+
+/** More was asked for than may be. */
+export class OverLimit extends PushError {
   constructor(
+    code: "rate_limited" | "quota_exceeded" | "too_many_sessions",
+    readonly limit: Limit,
     detail: string,
-    /** After how long the same will be taken, in milliseconds, when nothing else is asked for meanwhile. */
-    readonly waitMs: number,
+    /** After how long the same will be taken, in milliseconds, when nothing else is asked for meanwhile; where that is known. */
+    readonly waitMs?: number,
   ) {
-    super("rate_limited", detail);
+    super(code, detail);
   }
 }
 
@@ -83,6 +98,13 @@ const shownCharacters = 64;
 export function quote(text: string): string {
   const shown = text.length > shownCharacters ? `${text.slice(0, shownCharacters)}…` : text;
   return JSON.stringify(shown).replace(/[^\x20-\x7e…]+/g, toEscapes);
+}
+
+/** A value of JSON, as it can stand in a sentence. An object is not made a text: it may have a `toString` that is none, or be deep. */
+export function show(value: unknown): string {
+  if (typeof value === "string") return quote(value);
+  if (Array.isArray(value)) return "an array";
+  return typeof value === "object" && value !== null ? "an object" : String(value);
 }
 
 /** Every UTF-16 unit of the text as JSON's `\uXXXX`. */

@@ -9,7 +9,8 @@
  * number of `receive`, and `detach`, exactly once.
  */
 import { type Address, fromTopic, topicOfAll, topicsOf } from "./address.ts";
-import { PushError } from "./errors.ts";
+import { OverLimit, PushError } from "./errors.ts";
+import type { Events } from "./events.ts";
 import { Expiries } from "./expiries.ts";
 import {
   Idempotency,
@@ -17,6 +18,7 @@ import {
   type Receipt,
   type Taken,
   toFingerprint,
+  toOwnKey,
   toReceipts,
 } from "./idempotency.ts";
 import type { Journal, Once } from "./journal.ts";
@@ -59,6 +61,12 @@ export interface HubParts {
   readonly maxIdempotencyKeys: number;
   /** How many publishers may wait for a receipt at once. */
   readonly maxReceiptWaits: number;
+  /** What tells the back end what happens; without it, nothing does. */
+  readonly events?: Events;
+  /** Whether a message of so many bytes from a client can wait for the back end. */
+  readonly hasRoom?: (bytes: number) => boolean;
+  /** Whether no more connections should come. */
+  readonly isCrowded?: () => boolean;
 }
 
 export class Hub {
@@ -110,8 +118,8 @@ export class Hub {
   /**
    * Takes messages, all or none, and delivers them in this order.
    *
-   * @param idempotencyKey when it was used before for the same, nothing is published or counted, and the answer is what it was then
-   * @param publisher who pushes, by a name that is its own, for the limits
+   * @param idempotencyKey when its publisher used it before for the same, nothing is published or counted, and the answer is what it was then
+   * @param publisher who pushes, by a name that is its own, for the limits and the key
    * @throws PushError `shutting_down`, `rate_limited`, `unavailable` or `idempotency_key_reused`, and then none was taken
    */
   async publishAll(drafts: readonly Draft[], idempotencyKey?: string, publisher?: string): Promise<Outcome> {
@@ -122,7 +130,7 @@ export class Hub {
     };
     if (idempotencyKey === undefined)
       return { receipts: toReceipts(this.#parts.journal, await publish()), repeated: false };
-    const once = { key: idempotencyKey, fingerprint: toFingerprint(drafts) };
+    const once = { key: toOwnKey(idempotencyKey, publisher), fingerprint: toFingerprint(drafts) };
     return await this.idempotency.run(once, drafts.length, () => publish(once));
   }
 
@@ -160,8 +168,9 @@ export class Hub {
     const { sessions, maxSessions, quotas } = this.#parts;
     quotas.check(claimant);
     if (sessions.size >= maxSessions)
-      throw new PushError(
+      throw new OverLimit(
         "too_many_sessions",
+        "max-sessions",
         `the server has ${sessions.size} sessions, the limit is ${maxSessions}`,
       );
   }
@@ -205,9 +214,11 @@ export class Hub {
    * @param expiresAt when it ends, in milliseconds since 1970
    */
   attach(session: Follower, after: Offset, expiresAt?: number): void {
-    const { sessions, presence, metrics, logger, quotas } = this.#parts;
+    const { sessions, presence, metrics, logger, quotas, events } = this.#parts;
     sessions.add(session);
     quotas.enter(session);
+    const { id, userid, compid, transport, address } = session;
+    events?.record("session.opened", { session: id, userid, compid, transport, address });
     presence.enter(session);
     if (expiresAt !== undefined) this.expiries.set(session, expiresAt);
     metrics.sessionsOpened++;
@@ -219,7 +230,7 @@ export class Hub {
 
   /** @param code the close code, of a transport that has such */
   detach(session: Session, end: SessionEnd, code?: number): void {
-    const { sessions, presence, metrics, logger, quotas } = this.#parts;
+    const { sessions, presence, metrics, logger, quotas, events } = this.#parts;
     if (!sessions.remove(session)) return;
     quotas.leave(session);
     presence.leave(session);
@@ -227,17 +238,26 @@ export class Hub {
     this.expiries.delete(session);
     const reason = this.#draining && end === "closed" ? "drained" : end;
     metrics.sessionEnded(reason);
+    const { id, userid, compid, transport } = session;
+    events?.record("session.closed", { session: id, userid, compid, transport, reason, code });
     if (logger.showsActivity) logger.activity("session closed", { ...describe(session), reason, code });
   }
 
-  /** Takes what a client sent. */
-  receive(session: Session, body: Body): void {
-    const { metrics, logger } = this.#parts;
+  /**
+   * Takes what a client sent, for the back end; or says why not.
+   */
+  receive(session: Session, body: Body): PushError | undefined {
+    const { metrics, logger, events, hasRoom } = this.#parts;
+    if (hasRoom?.(sizeOf(body)) === false)
+      return new PushError("unavailable", "the back end takes no messages now, expected it back before long");
     metrics.received++;
+    const { id, userid, compid } = session;
+    const content = typeof body === "string" ? { message: body } : { base64: body.toBase64() };
+    events?.record("message.received", { session: id, userid, compid, ...content });
     if (logger.showsActivity)
       logger.activity("message received", { ...describe(session), bytes: sizeOf(body) });
-    if (logger.showsDebug && typeof body === "string")
-      logger.debug("message content", { id: session.id, content: body });
+    if (logger.showsDebug && typeof body === "string") logger.debug("message content", { id, content: body });
+    return undefined;
   }
 
   /**
@@ -275,6 +295,7 @@ export class Hub {
       throw new TypeError("expected a journal that hands a message over before it gives the offset");
     this.#delivered.delete(offset);
     metrics.messages++;
+    if (sessions === 0) this.#recordUnclaimed(draft, offset);
     if (logger.showsActivity) {
       const { topic, event, body } = draft;
       const address = topic === topicOfAll ? { to: "all" } : fromTopic(topic);
@@ -287,6 +308,11 @@ export class Hub {
       });
     }
     return sessions;
+  }
+
+  #recordUnclaimed({ topic, event }: Draft, offset: Offset): void {
+    const address = topic === topicOfAll ? { all: true } : fromTopic(topic);
+    this.#parts.events?.record("message.unclaimed", { id: this.toId(offset), ...address, event });
   }
 
   #deliver(message: Message, here: boolean): void {
@@ -313,6 +339,8 @@ export class Hub {
     this.refuseWhileDraining();
     const { problem } = this.#parts.journal;
     if (problem !== undefined) throw problem;
+    if (this.#parts.isCrowded?.() === true)
+      throw new PushError("unavailable", "nearly all file descriptors are used, expected fewer connections");
   }
 
   /** @throws PushError `shutting_down` */

@@ -81,6 +81,7 @@ export class Idempotency {
   /**
    * Publishes, or gives what was answered to the same before.
    *
+   * @param once    with the key as `toOwnKey` gives it
    * @param count   how many messages there are
    * @param publish appends them with `once`; what it rejects with is everybody's answer who asks meanwhile, and is not remembered
    * @throws PushError `idempotency_key_reused` when the key was used for something else
@@ -93,7 +94,7 @@ export class Idempotency {
       if (known.fingerprint !== fingerprint)
         throw new PushError(
           "idempotency_key_reused",
-          `Idempotency-Key ${quote(key)} was used within five minutes for another push, expected a new key`,
+          `Idempotency-Key ${quote(toGivenKey(key))} was used within five minutes for another push, expected a new key`,
         );
       return { receipts: this.#toReceipts(await known.taken), repeated: true };
     }
@@ -135,6 +136,24 @@ export class Idempotency {
     this.#entries.delete(key);
     this.#weight -= weight;
   }
+}
+
+/**
+ * The key as it is remembered: publishers know nothing of each other, and may use the same. Behind a tab, which no key has, as that
+ * stands on disk. Of the publisher there are 16 bits: enough for the few that there are, and too few to find out by them whether a guess
+ * at an API key is right.
+ *
+ * @param publisher where there are several
+ */
+export function toOwnKey(key: string, publisher: string | undefined): string {
+  if (publisher === undefined) return key;
+  const tag = Bun.hash.wyhash(publisher) & 0xffffn;
+  return `${tag.toString(16).padStart(4, "0")}\t${key}`;
+}
+
+/** The key as the publisher gave it. */
+function toGivenKey(own: string): string {
+  return own.slice(own.indexOf("\t") + 1);
 }
 
 /** What tells whether two pushes are the same: everything of them, in 64 bits. */

@@ -85,7 +85,7 @@ export type TailListener = (messages: readonly Message[], here: boolean) => void
 
 /** What tells a repeat of an append from another one. */
 export interface Once {
-  /** What the publisher named it. */
+  /** What its publisher named it, told from what others named theirs. */
   readonly key: string;
   /** Of what was appended: the same for the same, so that a key that is used for something else is found. */
   readonly fingerprint: string;

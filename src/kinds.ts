@@ -1,6 +1,7 @@
 /**
  * The kinds of values that a setting can have, each with what it expects in words. Pure.
  */
+import { type EventType, eventTypes } from "./event-types.ts";
 import { Networks, parseNetworks } from "./peer.ts";
 
 export interface Kind<Value> {
@@ -73,16 +74,22 @@ export const kinds = {
     placeholder: "TIME",
     parse: (text) => scaled(text, timeUnits, 10, 365 * 86_400_000),
   } satisfies Kind<number>,
+  lifetime: {
+    expected: "a duration from 1s to 365d (a whole number and ms, s, m, h or d, such as 24h)",
+    placeholder: "TIME",
+    parse: (text) => scaled(text, timeUnits, 1000, 365 * 86_400_000),
+  } satisfies Kind<number>,
   ping: {
     expected: "a duration from 100ms to 1h (such as 25s)",
     placeholder: "TIME",
     parse: (text) => scaled(text, timeUnits, 100, 3_600_000),
   } satisfies Kind<number>,
   seconds: {
-    expected: "a duration from 1s to 255s in whole seconds (such as 30s)",
+    // Bun's timer goes in steps of 4 seconds: with less than 5, a connection that has just begun could be cut.
+    expected: "a duration from 5s to 255s in whole seconds (such as 30s)",
     placeholder: "TIME",
     parse: (text) => {
-      const ms = scaled(text, timeUnits, 1000, 255_000);
+      const ms = scaled(text, timeUnits, 5000, 255_000);
       return ms !== undefined && ms % 1000 === 0 ? ms : undefined;
     },
   } satisfies Kind<number>,
@@ -147,6 +154,40 @@ export const kinds = {
       return origins.every(isOrigin) ? origins : undefined;
     },
   } satisfies Kind<readonly string[]>,
+  urls: {
+    expected: "URLs with commas between, each http or https (such as https://app.example.com/hook)",
+    placeholder: "URLS",
+    isText: true,
+    isSecret: true,
+    absent: [],
+    parse: (text) => {
+      const urls = text.split(",");
+      return urls.every((url) => /^https?:$/.test(URL.parse(url)?.protocol ?? "")) ? urls : undefined;
+    },
+  } satisfies Kind<readonly string[]>,
+  webhookSecrets: {
+    expected: "one secret or several with commas between, each whsec_ and 24 to 64 bytes as base64",
+    placeholder: "SECRETS",
+    isText: true,
+    isSecret: true,
+    absent: [],
+    parse: (text) => {
+      const secrets = text.split(",").map(toWebhookSecret);
+      return secrets.some((secret) => secret === undefined)
+        ? undefined
+        : secrets.filter((one) => one !== undefined);
+    },
+  } satisfies Kind<readonly Uint8Array[]>,
+  eventTypes: {
+    expected: `types of events with commas between (${eventTypes.join(", ")})`,
+    placeholder: "TYPES",
+    isText: true,
+    parse: (text) => {
+      const wanted = new Set(text.split(","));
+      const known = eventTypes.filter((type) => wanted.delete(type));
+      return wanted.size === 0 ? known : undefined;
+    },
+  } satisfies Kind<readonly EventType[]>,
   level: choice("error", "warn", "info", "debug"),
   format: choice("auto", "json", "text"),
   switch: {
@@ -155,6 +196,13 @@ export const kinds = {
       text === "true" || text === "1" ? true : text === "false" || text === "0" ? false : undefined,
   } satisfies Kind<boolean>,
 };
+
+/** As Standard Webhooks writes it. */
+function toWebhookSecret(text: string): Uint8Array | undefined {
+  const [, base64] = /^whsec_([A-Za-z0-9+/]+=*)$/.exec(text) ?? [];
+  const bytes = base64 === undefined ? undefined : Buffer.from(base64, "base64");
+  return bytes !== undefined && bytes.length >= 24 && bytes.length <= 64 ? bytes : undefined;
+}
 
 const byteUnits = {
   "": 1,

@@ -1,7 +1,7 @@
 /**
  * A message, its parts and their limits. Pure.
  */
-import { PushError } from "./errors.ts";
+import { PushError, quote, show } from "./errors.ts";
 
 /** Where a message stands in the journal: 1, 2, 3, … without holes. */
 export type Offset = number;
@@ -73,6 +73,39 @@ export function checkBody(body: Body, limit: number): Body {
   const size = sizeOf(body);
   if (size > limit) throw new PushError("too_large", `message is ${size} bytes, the limit is ${limit}`);
   return body;
+}
+
+/** What an EventSource fires by itself: a message by this name would look like the end or the begin of its connection. */
+const eventSourceOwn = new Set(["error", "open"]);
+
+/** @throws PushError `invalid_parameter` for a name that the server's own events have, such as `push.welcome`, or a browser's */
+export function checkEvent(event: string): string {
+  if (eventSourceOwn.has(event))
+    throw new PushError(
+      "invalid_parameter",
+      `event is ${quote(event)}, expected another name than error and open, which an EventSource fires by itself`,
+    );
+  if (!event.startsWith("push.")) return event;
+  throw new PushError(
+    "invalid_parameter",
+    `event is ${quote(event)}, expected a name that does not begin with push., as the server's own do`,
+  );
+}
+
+/** @throws PushError `invalid_parameter` */
+export function readTtl(text: string): number {
+  const ttl = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
+  if (ttl <= maxTtl) return ttl;
+  throw new PushError(
+    "invalid_parameter",
+    `ttl is ${quote(text)}, expected whole seconds from 0 to ${maxTtl}`,
+  );
+}
+
+/** A ttl in JSON. @throws PushError `invalid_parameter` */
+export function checkTtl(ttl: unknown): number {
+  if (typeof ttl === "number") return readTtl(String(ttl));
+  throw new PushError("invalid_parameter", `ttl is ${show(ttl)}, expected a number of seconds`);
 }
 
 /** The public name of the message at `offset` of the log `epoch`: opaque to clients. */

@@ -6,7 +6,7 @@
  */
 import { Counter, Gauge, Registry } from "prom-client";
 import { readdirSync, readFileSync } from "node:fs";
-import { type ErrorCode, errorCodes } from "./errors.ts";
+import { errorCodes, limits, OverLimit, type PushError } from "./errors.ts";
 
 /** The gauges that belong to other parts, as functions that read them. */
 export interface MetricsSources {
@@ -15,6 +15,8 @@ export interface MetricsSources {
   readonly idempotencyKeys: () => number;
   readonly receiptWaits: () => number;
   readonly usersOnline: () => number;
+  readonly webhookWaiting: () => number;
+  readonly eventReaders: () => number;
   readonly journalMessages: () => number;
   readonly journalBytes: () => number;
   readonly journalWritable: () => boolean;
@@ -29,11 +31,19 @@ export interface MetricsSources {
 export type SessionEnd = (typeof sessionEnds)[number];
 const sessionEnds = ["closed", "dropped", "slow", "violation", "unresponsive", "drained"] as const;
 
+/** A post was `taken`, or `failed` and is tried again; the event was `dropped` for want of room, or `expired` untaken. */
+export type WebhookOutcome = (typeof webhookOutcomeNames)[number];
+const webhookOutcomeNames = ["taken", "failed", "dropped", "expired"] as const;
+
 export interface Metrics {
   /** Counted on the way of every push. */
   messages: number;
   deliveries: number;
   received: number;
+  /** Events that could not be taken into their log. */
+  eventsLost: number;
+  /** What became of an attempt to post an event, or of the event. */
+  webhook(outcome: WebhookOutcome): void;
   /** Receipts of clients. */
   acknowledged: number;
   sessionsOpened: number;
@@ -42,7 +52,7 @@ export interface Metrics {
   /** Counted when a client said which id it had last: whether that everything since follows was proven. */
   resumed(proven: boolean): void;
   sessionEnded(end: SessionEnd): void;
-  rejected(code: ErrorCode): void;
+  rejected(error: PushError): void;
   /** @param seconds from when the request was there to when its answer was */
   pushed(seconds: number): void;
   /** Ties the gauges to what they show. */
@@ -69,6 +79,19 @@ export function createMetrics(build: { version: string; commit: string }): Metri
     labelNames: ["code"],
     registers,
   });
+  const limitsHit = new Counter({
+    name: "server_push_limits_hit_total",
+    help: "Requests and frames that were refused at a limit, by its setting.",
+    labelNames: ["limit"],
+    registers,
+  });
+  const webhookOutcomes = new Counter({
+    name: "server_push_webhook_events_total",
+    help: "Events for webhooks, by what became of them; each attempt that failed is tried again.",
+    labelNames: ["outcome"],
+    registers,
+  });
+  for (const outcome of webhookOutcomeNames) webhookOutcomes.inc({ outcome }, 0);
   const resumes = new Counter({
     name: "server_push_resumes_total",
     help: "Clients that came back with an id, by whether all that they missed could be given to them.",
@@ -77,6 +100,7 @@ export function createMetrics(build: { version: string; commit: string }): Metri
   });
   for (const proven of ["true", "false"]) resumes.inc({ proven }, 0);
   for (const reason of sessionEnds) sessionsEnded.inc({ reason }, 0);
+  for (const limit of limits) limitsHit.inc({ limit }, 0);
   for (const code of errorCodes) rejections.inc({ code }, 0);
   const pushTimes = new PushTimes();
   new Gauge({
@@ -91,11 +115,16 @@ export function createMetrics(build: { version: string; commit: string }): Metri
     deliveries: 0,
     received: 0,
     acknowledged: 0,
+    eventsLost: 0,
+    webhook: (outcome) => webhookOutcomes.inc({ outcome }),
     sessionsOpened: 0,
     replayed: 0,
     resumed: (proven) => resumes.inc({ proven: String(proven) }),
     sessionEnded: (reason) => sessionsEnded.inc({ reason }),
-    rejected: (code) => rejections.inc({ code }),
+    rejected(error) {
+      rejections.inc({ code: error.code });
+      if (error instanceof OverLimit) limitsHit.inc({ limit: error.limit });
+    },
     pushed: (seconds) => pushTimes.add(seconds),
     contentType: registry.contentType,
     render: async () => `${await registry.metrics()}${pushTimes.render()}`,
@@ -103,6 +132,8 @@ export function createMetrics(build: { version: string; commit: string }): Metri
       gauge("server_push_sessions", "Sessions that are open now.", sources.sessions);
       gauge("server_push_replays", "Sessions that are being sent what they missed.", sources.replays);
       gauge("server_push_users_online", "Users that are online now.", sources.usersOnline);
+      gauge("server_push_webhook_waiting", "Events that wait for a webhook.", sources.webhookWaiting);
+      gauge("server_push_event_readers", "Back ends that read /events now.", sources.eventReaders);
       gauge(
         "server_push_receipt_waits",
         "Pushes that wait for the receipt of a client.",
@@ -138,6 +169,11 @@ export function createMetrics(build: { version: string; commit: string }): Metri
   );
   counter("server_push_received_total", "Messages that clients sent.", () => metrics.received);
   counter(
+    "server_push_events_lost_total",
+    "Events that could not be written down for the back end.",
+    () => metrics.eventsLost,
+  );
+  counter(
     "server_push_acknowledged_total",
     "Receipts that clients sent, each up to some message.",
     () => metrics.acknowledged,
@@ -149,15 +185,16 @@ export function createMetrics(build: { version: string; commit: string }): Metri
     () => metrics.replayed,
   );
   counter("process_cpu_seconds_total", "User and system CPU time, in seconds.", cpuSeconds);
-  gauge("process_resident_memory_bytes", "Resident memory, in bytes.", () => process.memoryUsage.rss());
+  gauge("process_resident_memory_bytes", "Resident memory, in bytes.", orLast(process.memoryUsage.rss));
   gauge(
     "process_start_time_seconds",
     "When the process started, in seconds since 1970.",
     () => performance.timeOrigin / 1000,
   );
   if (process.platform === "linux") {
-    gauge("process_open_fds", "Open file descriptors.", () => readdirSync("/proc/self/fd").length);
-    gauge("process_max_fds", "The limit of open file descriptors.", maxFileDescriptors);
+    const most = maxFileDescriptors();
+    gauge("process_open_fds", "Open file descriptors.", orLast(countDescriptors, most));
+    gauge("process_max_fds", "The limit of open file descriptors.", () => most);
   }
   return metrics;
 
@@ -217,6 +254,23 @@ class PushTimes {
 function cpuSeconds(): number {
   const { user, system } = process.cpuUsage();
   return (user + system) / 1e6;
+}
+
+function countDescriptors(): number {
+  return readdirSync("/proc/self/fd").length;
+}
+
+/** What it reads, or what it has read before when it cannot: without a file descriptor left, there is none to look with. */
+function orLast(read: () => number, last = Number.NaN): () => number {
+  let known = last;
+  return () => {
+    try {
+      known = read();
+    } catch {
+      // It stays as it was.
+    }
+    return known;
+  };
 }
 
 /** The soft limit of open files, from proc(5): "Max open files  20000  20000  files". Infinite where nobody says it. */

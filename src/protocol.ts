@@ -57,8 +57,10 @@ export interface MessageContent {
   readonly base64?: string;
 }
 
-export interface MessageFrame extends MessageContent {
+export interface MessageFrame extends Omit<MessageContent, "id"> {
   readonly type: "message";
+  /** Absent in the back end's answer to what this session has sent: that is not in the journal, and moves no position. */
+  readonly id?: string;
 }
 
 /** Everything up to this was sent: the `since` of a client that comes back, also when nothing was for it. */
@@ -72,13 +74,37 @@ export interface ErrorFrame {
   readonly type: "error";
   readonly code: string;
   readonly detail: string;
+  /** Of a push: as the client had it in its frame. */
+  readonly ref?: string;
 }
 
-export type ServerFrame = WelcomeFrame | MessageFrame | PositionFrame | ErrorFrame;
+/** What this session has pushed was taken. */
+export interface ReceiptFrame {
+  readonly type: "receipt";
+  readonly id: string;
+  /** How many sessions it was sent to. */
+  readonly sessions: number;
+  /** As the client had it in its frame. */
+  readonly ref?: string;
+}
+
+export type ServerFrame = WelcomeFrame | MessageFrame | PositionFrame | ErrorFrame | ReceiptFrame;
 
 /** A text for the back end; or up to where the client has handled what came, of which the server keeps nothing. */
 export type ClientFrame =
   | { readonly type: "message"; readonly data: string }
   | { readonly type: "ack"; readonly id: string }
+  /** A push, where clients may: it is answered with a receipt or an error, which have its `ref`. */
+  | {
+      readonly type: "push";
+      readonly userid?: string;
+      readonly compid?: string;
+      readonly data: string;
+      readonly event?: string;
+      readonly key?: string;
+      readonly ttl?: number;
+      readonly except?: string;
+      readonly ref?: string;
+    }
   /** A new token in place of the one that the session began with, for the same user. */
   | { readonly type: "token"; readonly token: string };

@@ -5,7 +5,7 @@
  * An address is as `toAddressKey` gives it. Programs on this machine have none: behind a proxy that is not in `--trusted-proxies`
  * everybody would be one of them.
  */
-import { PushError, quote, RateLimited } from "./errors.ts";
+import { OverLimit, PushError, quote } from "./errors.ts";
 import { Concurrency, Rates } from "./rates.ts";
 
 /** Who wants a session, or has one. */
@@ -50,7 +50,9 @@ export class Quotas {
     const { now, perSecond } = this.#options;
     const waitMs = this.#rates.take(address, now());
     if (waitMs > 0)
-      throw new RateLimited(
+      throw new OverLimit(
+        "rate_limited",
+        "max-session-rate",
         `${address} begins too many sessions, the limit is ${perSecond} a second`,
         waitMs,
       );
@@ -60,13 +62,15 @@ export class Quotas {
   check({ userid, address }: Claimant): void {
     const { maxPerUser, maxPerAddress } = this.#options;
     if (userid !== undefined && this.#users.isFull(userid))
-      throw new PushError(
+      throw new OverLimit(
         "quota_exceeded",
+        "max-sessions-per-user",
         `the user ${quote(userid)} has ${maxPerUser} sessions, which is the limit for one`,
       );
     if (address !== undefined && this.#addresses.isFull(address))
-      throw new PushError(
+      throw new OverLimit(
         "quota_exceeded",
+        "max-sessions-per-address",
         `${address} has ${maxPerAddress} sessions, which is the limit for one`,
       );
   }
@@ -86,8 +90,6 @@ export class Quotas {
 export interface PushRatesOptions {
   /** How many messages a publisher may push in a second, over time. */
   readonly perSecond: number;
-  /** The most messages of one push: so many are taken at once, or such a push would never be. */
-  readonly maxCount: number;
   /** Milliseconds, on a clock that never goes back. */
   readonly now?: () => number;
 }
@@ -95,28 +97,33 @@ export interface PushRatesOptions {
 export class PushRates {
   readonly #perSecond: number;
   readonly #now: () => number;
+  readonly #burst: number;
   readonly #rates: Rates<string | undefined>;
 
-  constructor({ perSecond, maxCount, now = () => performance.now() }: PushRatesOptions) {
+  constructor({ perSecond, now = () => performance.now() }: PushRatesOptions) {
     this.#perSecond = perSecond;
     this.#now = now;
-    this.#rates = new Rates({
-      rate: perSecond,
-      burst: Math.max(burstSeconds * perSecond, maxCount),
-      maxKeys,
-    });
+    this.#burst = burstSeconds * perSecond;
+    this.#rates = new Rates({ rate: perSecond, burst: this.#burst, maxKeys });
   }
 
   /**
    * The publisher pushes so many messages, all or none of them; without a name it is one with all that have none.
    *
-   * @throws PushError `rate_limited`, and then none of them counts
+   * @throws PushError `rate_limited`, or `too_large` for more than are ever taken at once; and then none of them counts
    */
   take(publisher: string | undefined, count: number): void {
+    const limit = `the limit is ${this.#perSecond} a second`;
+    if (count > this.#burst)
+      throw new PushError(
+        "too_large",
+        `the batch has ${count} messages and ${limit}, expected at most ${this.#burst} at once`,
+      );
     const waitMs = this.#rates.take(publisher, this.#now(), count);
     if (waitMs === 0) return;
-    const limit = `the limit is ${this.#perSecond} a second`;
-    throw new RateLimited(
+    throw new OverLimit(
+      "rate_limited",
+      "max-push-rate",
       publisher === undefined
         ? `too many messages are pushed, ${limit}`
         : `too many messages are pushed with this API key, ${limit} for each`,

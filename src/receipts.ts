@@ -5,7 +5,7 @@
  * kept of it: who does not wait for it at that moment does not learn of it.
  */
 import { topicsOf } from "./address.ts";
-import { PushError } from "./errors.ts";
+import { OverLimit } from "./errors.ts";
 import type { Message, Offset } from "./message.ts";
 import type { Session } from "./session.ts";
 
@@ -37,8 +37,9 @@ export class Receipts {
    */
   checkRoom(): void {
     if (this.#size >= this.#limit)
-      throw new PushError(
+      throw new OverLimit(
         "quota_exceeded",
+        "max-receipt-waits",
         `${this.#size} pushes wait for a receipt, which is the limit; expected a push without wait`,
       );
   }

@@ -3,29 +3,31 @@
  *
  *   await using server = await openServer({ settings, logger, build });
  */
-import type { AnyElysia } from "elysia";
 import { Access } from "./auth/access.ts";
 import { type ClientTokens, deriveSecret, openClientTokens } from "./auth/client.ts";
-import { type AppParts, createApp } from "./http/app.ts";
-import { Listener, type ListenerParts } from "./http/listener.ts";
+import { createApp } from "./http/app.ts";
 import { type Certificate, type CertificateFiles, CertificateWatch, readCertificate } from "./http/tls.ts";
+import { Events } from "./events.ts";
+import { EventReaders } from "./http/event-reader.ts";
 import { Hub } from "./hub.ts";
 import { rememberedMs } from "./idempotency.ts";
 import { openMemoryJournal } from "./journal/memory.ts";
 import { openSqliteJournal } from "./journal/sqlite.ts";
 import type { Journal } from "./journal.ts";
+import { openListeners } from "./listeners.ts";
 import type { Logger } from "./logger.ts";
-import { createMetrics } from "./metrics.ts";
+import { DescriptorWatch } from "./descriptors.ts";
+import { createMetrics, maxFileDescriptors } from "./metrics.ts";
 import { type Networks, toAddressKey, toPeer } from "./peer.ts";
 import { openPolls } from "./receive/poll.ts";
 import { openEventStreams } from "./receive/sse.ts";
 import { Presence } from "./presence.ts";
 import { PushRates, Quotas } from "./quotas.ts";
 import { createAdmit, type ToAddress, toReplayedAtOnce } from "./receive/start.ts";
-import type { WebSocketSession } from "./receive/socket.ts";
 import { openWebSockets } from "./receive/websocket.ts";
+import { openWebhooks } from "./webhook/webhooks.ts";
 import { createSessionIds, Sessions, startProbing } from "./session.ts";
-import { hostsOf, isLoopback, type Settings } from "./settings.ts";
+import { isLoopback, type Settings } from "./settings.ts";
 
 export interface ServerParts {
   readonly settings: Settings;
@@ -43,12 +45,16 @@ export interface Server extends AsyncDisposable {
   readonly apiUrl?: string;
   /** How many messages the journal had when it was opened. */
   readonly found: number;
+  /** From now on these API keys are valid, and no others. */
+  replaceKeys(keys: readonly string[]): void;
+  /** Reads the certificate again; the log says what came of it. */
+  reloadCertificate(): Promise<void>;
   /**
-   * From now on these API keys are valid, and no others; and the certificate and the public keys of tokens are read again.
+   * Reads the public keys of tokens again.
    *
-   * @throws Error when those cannot be used: they stay as they were
+   * @throws Error when they cannot be used: they stay as they were
    */
-  reload(keys: readonly string[]): Promise<void>;
+  reloadTokenKeys(): Promise<void>;
   /**
    * Stops in good order, within the time of `--drain`: not ready, no new sessions and pushes, requests in flight are answered,
    * sessions are closed with 1012 in batches. Then it is as closed as after `close`.
@@ -63,60 +69,72 @@ export class UnusableTokens extends Error {
   override readonly name = "UnusableTokens";
 }
 
-export interface ListeningPlace {
-  readonly hostname: string;
-  readonly port: number;
-  /** The settings that they come from. */
-  readonly hostFlag: string;
-  readonly portFlag: string;
-}
-
-/** Nothing can listen there; the cause is what the system says, with `code` EADDRINUSE, EACCES, … */
-export class CannotListen extends Error {
-  override readonly name = "CannotListen";
-
-  constructor(
-    readonly place: ListeningPlace,
-    options: ErrorOptions,
-  ) {
-    super(`cannot listen on ${place.hostname}:${place.port}`, options);
-  }
-}
-
 /** @throws UnusableFile, UnusableTokens, UnusableCertificate or CannotListen */
 export async function openServer(parts: ServerParts): Promise<Server> {
   const { settings, logger } = parts;
   const tokens = await openTokens(parts);
   const certificate =
     settings.tlsCert === "" ? undefined : await readCertificate(toCertificateFiles(settings));
-  const journal = await openJournal(settings, logger);
+  const opened = new AsyncDisposableStack();
   try {
-    return listen(parts, journal, tokens, certificate);
+    const journal = opened.adopt(await openJournal(settings, logger), (one) => one.close());
+    const log = opened.adopt(await openEventLog(settings, logger), (one) => one.close());
+    const server = await listen(parts, { journal, log, tokens, certificate });
+    opened.move();
+    return server;
   } catch (error) {
-    await journal.close();
+    await opened.disposeAsync();
     throw error;
   }
 }
 
-function listen(
+/** What is opened before anybody listens. */
+interface Opened {
+  readonly journal: Journal;
+  /** The log of events. */
+  readonly log: Journal;
+  readonly tokens: ClientTokens | undefined;
+  readonly certificate: Certificate | undefined;
+}
+
+async function listen(
   { settings, keys, logger, build }: ServerParts,
-  journal: Journal,
-  tokens: ClientTokens | undefined,
-  certificate: Certificate | undefined,
-): Server {
+  { journal, log, tokens, certificate }: Opened,
+): Promise<Server> {
   const access = new Access({
     keys,
     tokens,
     anonymous: settings.anonymous,
     allowedOrigins: settings.allowOrigin,
-    isLoopback: !settings.insecure && hostsOf(settings).every(isLoopback),
+    isLoopback: !settings.insecure && isLoopback(settings.host),
     publicMetrics: settings.publicMetrics,
     publicDocs: settings.publicDocs,
   });
   const found = journal.kept.count;
   const metrics = createMetrics(build);
   const sessions = new Sessions();
-  const presence = new Presence();
+  const events = new Events({ log, onLost: (count) => (metrics.eventsLost += count) });
+  const presence = new Presence({
+    onOnline: (userid) => events.record("user.online", { userid }),
+    onOffline: (userid) => events.record("user.offline", { userid }),
+  });
+  const webhooks = await openWebhooks({
+    urls: settings.webhook,
+    events,
+    types: settings.webhookEvents,
+    cursorsPath: settings.data === "" ? undefined : `${settings.data}-webhooks`,
+    logger,
+    secrets: settings.webhookSecret,
+    timeoutMs: settings.webhookTimeout,
+    retryMs: settings.webhookRetryTime,
+    maxBytes: settings.maxWebhookQueue,
+    maxReply: settings.maxMessage,
+    onReply: (session, reply) => sessions.get(session)?.reply?.(reply),
+    onOutcome: (outcome) => metrics.webhook(outcome),
+  });
+  const eventReaders = new EventReaders();
+  const limit = maxFileDescriptors();
+  const descriptors = Number.isFinite(limit) ? new DescriptorWatch({ limit, logger }) : undefined;
   const { maxSessions, maxIdempotencyKeys, maxMessage, maxQueued, maxBatch, maxBatchCount, ping } = settings;
   const quotas = new Quotas({
     maxPerUser: settings.maxSessionsPerUser,
@@ -124,9 +142,7 @@ function listen(
     perSecond: settings.maxSessionRate,
   });
   const pushRates =
-    settings.maxPushRate === 0
-      ? undefined
-      : new PushRates({ perSecond: settings.maxPushRate, maxCount: maxBatchCount });
+    settings.maxPushRate === 0 ? undefined : new PushRates({ perSecond: settings.maxPushRate });
   const hub = new Hub({
     journal,
     sessions,
@@ -138,6 +154,9 @@ function listen(
     pushRates,
     maxIdempotencyKeys,
     maxReceiptWaits: settings.maxReceiptWaits,
+    events,
+    hasRoom: (bytes) => webhooks.hasRoom(bytes),
+    isCrowded: () => descriptors?.areScarce === true,
   });
   const admit = createAdmit({ access, hub, toAddress: createToAddress(settings.trustedProxies) });
   const shared = {
@@ -155,16 +174,19 @@ function listen(
     sessions,
     maxMessage,
     receiveRate: settings.maxReceiveRate,
+    clientPush: settings.clientPush,
   });
   const eventStreams = openEventStreams(shared);
   const polls = openPolls(shared);
   for (const { outlet } of [eventStreams, polls]) hub.addOutlet(outlet);
 
   const appParts = {
-    access,
     hub,
     sessions,
     presence,
+    events,
+    eventReaders,
+    ping,
     metrics,
     logger,
     maxMessage,
@@ -174,6 +196,7 @@ function listen(
     version: build.version,
   };
   const { clients, publishers } = openListeners(settings, certificate, {
+    access,
     createApp: (parts) => createApp({ ...appParts, ...parts }),
     receivers: [webSockets.routes, eventStreams.routes, polls.routes],
     websocket: webSockets.websocket,
@@ -196,6 +219,8 @@ function listen(
     idempotencyKeys: () => hub.idempotency.size,
     receiptWaits: () => hub.receipts.size,
     usersOnline: () => presence.users,
+    webhookWaiting: () => webhooks.size,
+    eventReaders: () => eventReaders.size,
     journalMessages: () => journal.kept.count,
     journalBytes: () => journal.kept.bytes,
     journalWritable: () => journal.problem === undefined,
@@ -210,12 +235,12 @@ function listen(
     port: clients.port,
     ...(publishers !== undefined && { apiUrl: publishers.url }),
     found,
-    async reload(valid) {
+    replaceKeys(valid) {
       access.replaceKeys(valid);
       tokens?.replaceSecrets(toSecrets(settings.jwtSecret, valid));
-      await watch?.check();
-      await tokens?.reload();
     },
+    reloadCertificate: async () => await watch?.check(),
+    reloadTokenKeys: async () => await tokens?.reload(),
     drain,
     close,
     [Symbol.asyncDispose]: close,
@@ -227,6 +252,10 @@ function listen(
     await hub.drain(settings.drain, Bun.sleep);
     // Sessions that still have something to read end by themselves.
     while (sessions.size > 0 && left() > farewellMs) await Bun.sleep(pollMs);
+    // Readers are told of the ends that there were just now.
+    await Promise.race([events.written(), Bun.sleep(Math.max(0, left() - farewellMs))]);
+    eventReaders.close();
+    await webhooks.flush(Math.max(0, left() - farewellMs));
     // The last to be told still answer, and who calls meanwhile is told to come back.
     await Bun.sleep(Math.min(farewellMs, left()));
     const stopping = Promise.all(listeners.map((listener) => listener.stop()));
@@ -237,59 +266,12 @@ function listen(
   async function closeAll(): Promise<void> {
     stopProbing();
     watch?.stop();
+    descriptors?.stop();
+    eventReaders.close();
     for (const listener of listeners) await listener.close();
+    await webhooks.close();
+    await log.close();
     await journal.close();
-  }
-}
-
-interface ListenersParts extends Required<Pick<ListenerParts<WebSocketSession>, "websocket" | "onBegin">> {
-  readonly createApp: (parts: Pick<AppParts, "receivers" | "takesPublishers">) => AnyElysia;
-  readonly receivers: AppParts["receivers"];
-}
-
-/** One listener for everybody, or one for clients and one for those who push. @throws CannotListen */
-function openListeners(
-  { host, port, apiHost, apiPort, http2, httpTimeout }: Settings,
-  certificate: Certificate | undefined,
-  { createApp: create, receivers, websocket, onBegin }: ListenersParts,
-) {
-  const common = { http2, idleSeconds: httpTimeout / 1000 };
-  const tls = certificate === undefined ? {} : { certificate };
-  const clients = openListener(["--host", "--port"], {
-    ...common,
-    ...tls,
-    hostname: host,
-    port,
-    createApp: () => create({ receivers, takesPublishers: apiPort === "none" }),
-    websocket,
-    onBegin,
-  });
-  if (apiPort === "none") return { clients };
-  try {
-    const publishers = openListener(["--api-host", "--api-port"], {
-      ...common,
-      // Within a machine nobody listens in, and no certificate is for a loopback name.
-      ...(isLoopback(apiHost) ? {} : tls),
-      hostname: apiHost,
-      port: apiPort,
-      createApp: () => create({ receivers: [], takesPublishers: true }),
-    });
-    return { clients, publishers };
-  } catch (error) {
-    void clients.close();
-    throw error;
-  }
-}
-
-function openListener<Session>(
-  [hostFlag, portFlag]: readonly [string, string],
-  parts: ListenerParts<Session>,
-): Listener<Session> {
-  try {
-    return new Listener(parts);
-  } catch (cause) {
-    const { hostname, port } = parts;
-    throw new CannotListen({ hostname, port, hostFlag, portFlag }, { cause });
   }
 }
 
@@ -349,5 +331,15 @@ async function openJournal(settings: Settings, logger: Logger): Promise<Journal>
   });
 }
 
+/** A journal of its own, so that it is kept as the messages are: with `--data` in a file beside theirs. */
+async function openEventLog(settings: Settings, logger: Logger): Promise<Journal> {
+  const { data, retainEvents, maxWebhookQueue } = settings;
+  const retention = { time: eventsMs, bytes: maxWebhookQueue, count: retainEvents };
+  if (data === "") return openMemoryJournal({ retention });
+  const path = `${data}-events`;
+  return await openSqliteJournal({ path, retention, maxOnce: 1, onceMs: rememberedMs, logger });
+}
+
+const eventsMs = 24 * 3_600_000;
 const pollMs = 10;
 const farewellMs = 250;

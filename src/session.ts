@@ -5,6 +5,8 @@
  * by the random id that the server gave, never by anything that the client chose: two tabs of one user are two
  * sessions, and the end of one must not remove the other.
  */
+import { PushError, quote } from "./errors.ts";
+
 export type Transport = "websocket" | "sse" | "poll";
 
 export interface Session {
@@ -25,6 +27,8 @@ export interface Session {
    * @param position the id up to which everything was sent to every session that is live, which the client is told
    */
   probe(position: string): void;
+  /** Sends what the back end has answered to something that this session has sent; not on a transport on which it can send nothing. */
+  reply?(text: string): void;
   /** While it is live: what is delivered to this topic of its own does not reach it, until `unmute`. */
   mute(topic: string): void;
   unmute(topic: string): void;
@@ -100,13 +104,16 @@ export function startProbing(sessions: Sessions, intervalMs: number, toPosition:
 }
 
 const idBytes = 16;
-
-/** Whether it can be the id of a session. */
-export function isSessionId(text: string): boolean {
-  return /^[\w-]{22}$/.test(text);
-}
-
 const poolBytes = 256 * idBytes;
+
+/** @throws PushError `invalid_parameter` for what no session can have as its id */
+export function checkSessionId(name: string, id: string): string {
+  if (/^[\w-]{22}$/.test(id)) return id;
+  throw new PushError(
+    "invalid_parameter",
+    `${name} is ${quote(id)}, expected the id of a session: 22 letters, digits, - and _`,
+  );
+}
 
 /** Makes random session ids: one call to the system's random source for 256 of them, as each call costs microseconds. */
 export function createSessionIds(): () => string {

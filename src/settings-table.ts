@@ -2,6 +2,7 @@
  * The settings: one table, from which come the flags, the environment, the file, the help and the README's table. To add one, add a
  * row.
  */
+import { eventTypes } from "./event-types.ts";
 import type { kinds } from "./kinds.ts";
 
 interface Row {
@@ -99,7 +100,7 @@ export const settingsTable = [
   },
   {
     name: "max-token-time",
-    kind: "duration",
+    kind: "lifetime",
     default: "24h",
     help: "How far away the end of a token may be at the most",
   },
@@ -108,6 +109,12 @@ export const settingsTable = [
     kind: "switch",
     default: "false",
     help: "Let clients without a token listen to what is pushed to all, where others need one",
+  },
+  {
+    name: "client-push",
+    kind: "switch",
+    default: "false",
+    help: "Let clients of push.v1 push, within what the claim push of their tokens names",
   },
   {
     name: "allow-origin",
@@ -234,6 +241,48 @@ export const settingsTable = [
     kind: "count",
     default: "10000",
     help: "How many pushes may wait for a client's receipt at once; one more is refused with 429",
+  },
+  {
+    name: "webhook",
+    kind: "urls",
+    default: "",
+    help: "Where events are posted to: what clients send, who comes and goes, what found nobody",
+  },
+  {
+    name: "webhook-secret",
+    kind: "webhookSecrets",
+    default: "",
+    help: "What webhooks are signed with (Standard Webhooks); with several, each signs, so that one can replace another",
+  },
+  {
+    name: "webhook-events",
+    kind: "eventTypes",
+    default: eventTypes.join(","),
+    help: "The types of events that are posted",
+  },
+  {
+    name: "webhook-timeout",
+    kind: "duration",
+    default: "10s",
+    help: "How long a webhook may take to answer; after that the event is posted again",
+  },
+  {
+    name: "webhook-retry-time",
+    kind: "duration",
+    default: "24h",
+    help: "For how long an event is posted again, at growing intervals, when a webhook does not take it",
+  },
+  {
+    name: "max-webhook-queue",
+    kind: "bytes",
+    default: "64MiB",
+    help: "What may wait for a webhook; over it the oldest events of coming and going are dropped, then messages are refused",
+  },
+  {
+    name: "retain-events",
+    kind: "countOrNone",
+    default: "100000",
+    help: "How many events are kept for /events to resume, and of those for a webhook over a restart; at most 24 hours",
   },
   {
     name: "max-batch",

@@ -59,14 +59,15 @@ export function readSettings(sources: SettingsSources): SettingsResult {
   }
   // Every row of the table was given a value of its kind just above.
   const complete = settings as Settings;
-  problems.push(...findConflicts(complete));
+  const given = new Set(layers.flatMap((layer) => Array.from(layer.keys())));
+  problems.push(...findConflicts(complete), ...findIdle(complete, given));
   return problems.length > 0 ? { problems } : { settings: complete };
 }
 
 /** What is wrong with the settings together, though each alone is right. */
 function findConflicts(settings: Settings): string[] {
   const { host, apiPort, port, insecure, apiKey, apiKeyFile, maxMessage, maxQueued } = settings;
-  const { tlsCert, tlsKey, http2 } = settings;
+  const { apiHost, tlsCert, tlsKey, http2, jwks } = settings;
   const conflicts: string[] = [];
   for (const own of hostsOf(settings))
     if (!insecure && !isLoopback(own) && apiKey.length === 0 && apiKeyFile === "")
@@ -74,14 +75,19 @@ function findConflicts(settings: Settings): string[] {
         `${own === host ? "host" : "api-host"}: ${quote(own)} is not a loopback address, and anyone who reaches it could push and listen; ` +
           "expected --api-key or --api-key-file, or --insecure to allow just that",
       );
-  if (apiPort === port && port !== 0)
-    conflicts.push(`api-port: ${apiPort} is --port too, expected another one, or none`);
+  if (apiPort === port && port !== 0 && (host === apiHost || anyAddress.has(host) || anyAddress.has(apiHost)))
+    conflicts.push(`api-port: ${apiPort} is --port too, expected another one, another --api-host, or none`);
   if ((tlsCert === "") !== (tlsKey === ""))
     conflicts.push(
       `${tlsCert === "" ? "tls-cert" : "tls-key"}: is missing, expected it beside --tls-${tlsCert === "" ? "key" : "cert"}`,
     );
   if (http2 && tlsCert === "")
     conflicts.push("http2: browsers speak it over TLS only, expected --tls-cert and --tls-key beside it");
+  const plain = URL.parse(jwks);
+  if (!insecure && plain?.protocol === "http:" && !isLoopback(plain.hostname.replace(/^\[(.+)\]$/, "$1")))
+    conflicts.push(
+      `jwks: ${quote(plain.origin)} is not https, and anyone on the way could sign tokens; expected https, or --insecure to allow just that`,
+    );
   if (maxQueued < maxMessage)
     conflicts.push(
       `max-queued: ${maxQueued} bytes are less than max-message, so one large message would drop a session; ` +
@@ -90,8 +96,33 @@ function findConflicts(settings: Settings): string[] {
   return conflicts;
 }
 
+/** What opens a port to more than one address. */
+const anyAddress = new Set(["0.0.0.0", "::"]);
+
+/** What makes clients need a token. */
+const locks = ["api-key", "api-key-file", "jwt-secret", "jwks"];
+
+/**
+ * What was set, and has no effect as something else is not: somebody believes in a protection that is not there.
+ *
+ * @param given the names of all that was set anywhere, rightly or not
+ */
+function findIdle({ anonymous, clientPush }: Settings, given: ReadonlySet<string>): string[] {
+  const idle: string[] = [];
+  if (given.has("api-host") && !given.has("api-port"))
+    idle.push("api-host: has no effect without --api-port, expected it beside it");
+  if (locks.some((name) => given.has(name))) return idle;
+  const switches: Readonly<Record<string, boolean>> = { anonymous, "client-push": clientPush };
+  for (const name of ["jwt-issuer", "jwt-audience", "anonymous", "client-push"])
+    if (given.has(name) && switches[name] !== false)
+      idle.push(
+        `${name}: has no effect where no client needs a token, expected one of --${locks.join(", --")} beside it`,
+      );
+  return idle;
+}
+
 /** Every address that is listened on. */
-export function hostsOf({ host, apiHost, apiPort }: Settings): readonly string[] {
+function hostsOf({ host, apiHost, apiPort }: Settings): readonly string[] {
   return apiPort === "none" || apiHost === host ? [host] : [host, apiHost];
 }
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { errorCodes, PushError, quote } from "../src/errors.ts";
+import { errorCodes, PushError, quote, show } from "../src/errors.ts";
 
 /** Any UTF-16 units, lone surrogates too, with many of those that a terminal acts on. */
 const unit = fc.oneof(
@@ -57,6 +57,11 @@ describe("a quoted text", () => {
   test("cannot close its own quotes", () => {
     expect(quote('a" is fine, "b')).toBe('"a\\" is fine, \\"b"');
   });
+});
+
+test("a value of JSON can be shown in a sentence, whatever it is", () => {
+  fc.assert(fc.property(fc.jsonValue(), (value) => expect(show(value)).toMatch(/^[\x20-\x7e…]{1,400}$/)));
+  expect(show(JSON.parse('{"toString":1}'))).toBe("an object");
 });
 
 test("the codes of errors are distinct words of small letters", () => {

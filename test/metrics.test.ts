@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { errorCodes } from "../src/errors.ts";
+import { errorCodes, OverLimit, PushError } from "../src/errors.ts";
 import { createMetrics, type Metrics } from "../src/metrics.ts";
 
 const build = { version: "1.2.3", commit: "abc1234" };
@@ -27,7 +27,17 @@ describe("the rendered figures", () => {
     const { samples } = parse(await createWatched().render());
 
     const labels = new Set([...samples.values()].flatMap((sample) => Object.keys(sample.labels)));
-    expect([...labels].toSorted()).toEqual(["bun", "code", "commit", "le", "proven", "reason", "version"]);
+    expect([...labels].toSorted()).toEqual([
+      "bun",
+      "code",
+      "commit",
+      "le",
+      "limit",
+      "outcome",
+      "proven",
+      "reason",
+      "version",
+    ]);
   });
 
   test("come with the content type of that format", () => {
@@ -72,7 +82,7 @@ describe("a figure is what was counted:", () => {
     ["server_push_sessions_opened_total", (metrics) => (metrics.sessionsOpened += 3)],
     [
       'server_push_rejections_total{code="too_large"}',
-      (metrics) => repeat(3, () => metrics.rejected("too_large")),
+      (metrics) => repeat(3, () => metrics.rejected(new PushError("too_large", ""))),
     ],
     [
       'server_push_sessions_closed_total{reason="dropped"}',
@@ -113,6 +123,8 @@ describe("a figure is what was counted:", () => {
       replays: () => 0,
       receiptWaits: () => 0,
       usersOnline: () => 0,
+      webhookWaiting: () => 0,
+      eventReaders: () => 0,
       idempotencyKeys: () => 0,
       journalMessages: () => 20,
       journalBytes: () => 3000,
@@ -142,11 +154,22 @@ describe("a figure is what was counted:", () => {
   });
 });
 
+test("what is over a limit counts under its code, and under its limit", async () => {
+  const metrics = createMetrics(build);
+
+  metrics.rejected(new OverLimit("rate_limited", "max-push-rate", ""));
+
+  const { samples } = parse(await metrics.render());
+  expect(samples.get('server_push_rejections_total{code="rate_limited"}')?.value).toBe(1);
+  expect(samples.get('server_push_limits_hit_total{limit="max-push-rate"}')?.value).toBe(1);
+  expect(samples.get('server_push_limits_hit_total{limit="max-session-rate"}')?.value).toBe(0);
+});
+
 test("two sets of metrics count apart", async () => {
   const [one, other] = [createMetrics(build), createMetrics(build)];
 
   one.messages++;
-  one.rejected("internal");
+  one.rejected(new PushError("internal", ""));
 
   const { samples } = parse(await other.render());
   expect(samples.get("server_push_messages_total")?.value).toBe(0);
@@ -160,6 +183,8 @@ function createWatched(): Metrics {
     replays: () => 0,
     receiptWaits: () => 0,
     usersOnline: () => 0,
+    webhookWaiting: () => 0,
+    eventReaders: () => 0,
     idempotencyKeys: () => 0,
     journalMessages: () => 2,
     journalBytes: () => 3,

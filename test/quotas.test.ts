@@ -73,9 +73,9 @@ describe("an address", () => {
   });
 });
 
-function openPushRates({ perSecond = 2, maxCount = 1 } = {}) {
+function openPushRates() {
   const clock = { now: 0 };
-  return { rates: new PushRates({ perSecond, maxCount, now: () => clock.now }), clock };
+  return { rates: new PushRates({ perSecond: 2, now: () => clock.now }), clock };
 }
 
 describe("a publisher", () => {
@@ -130,12 +130,15 @@ describe("a publisher", () => {
     );
   });
 
-  test("may push the largest batch at once, however low the limit is, and waits for it afterwards", () => {
-    const { rates, clock } = openPushRates({ perSecond: 1, maxCount: 10_000 });
-    rates.take("one", 10_000);
+  test("is told how many may come at once when that is fewer", () => {
+    const { rates } = openPushRates();
 
-    expect(() => rates.take("one", 10_000)).toThrow(expect.objectContaining({ waitMs: 10_000_000 }));
-    clock.now = 10_000_000;
-    expect(() => rates.take("one", 10_000)).not.toThrow();
+    expect(() => rates.take("one", 21)).toThrow(
+      expect.objectContaining({
+        code: "too_large",
+        detail: "the batch has 21 messages and the limit is 2 a second, expected at most 20 at once",
+      }),
+    );
+    expect(() => rates.take("one", 20)).not.toThrow();
   });
 });

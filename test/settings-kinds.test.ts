@@ -42,11 +42,16 @@ const kinds: readonly { name: string; takes: Record<string, unknown>; refuses: s
     takes: { "10ms": 10, "25s": 25_000, "10m": 600_000, "1h": 3_600_000, "365d": 31_536_000_000 },
     refuses: ["", "9ms", "366d", "10", "1y", "1.5h", "10 m", "1H", "-1s"],
   },
+  {
+    name: "max-token-time",
+    takes: { "1s": 1000, "1500ms": 1500, "24h": 86_400_000, "365d": 31_536_000_000 },
+    refuses: ["", "999ms", "500ms", "366d", "10"],
+  },
   { name: "ping", takes: { "100ms": 100, "1h": 3_600_000 }, refuses: ["99ms", "61m", "25"] },
   {
     name: "http-timeout",
-    takes: { "1s": 1000, "2000ms": 2000, "255s": 255_000 },
-    refuses: ["999ms", "1500ms", "256s", "30"],
+    takes: { "5s": 5000, "6000ms": 6000, "255s": 255_000 },
+    refuses: ["4s", "5500ms", "256s", "30"],
   },
   {
     name: "log-level",

@@ -22,6 +22,8 @@ export interface AccessOptions extends Pick<OriginsOptions, "isLoopback"> {
 export interface Admission extends Address {
   /** Milliseconds since 1970. */
   readonly expiresAt?: number;
+  /** What it may push to: components, and `*` for all of its own user. */
+  readonly push?: readonly string[];
 }
 
 /** What a client says of itself in its query. */
@@ -37,10 +39,10 @@ export class Access {
   readonly #origins: Origins;
   readonly #options: AccessOptions;
 
-  constructor(options: AccessOptions) {
+  constructor(options: AccessOptions, shared = new PublisherKeys(options.keys)) {
     const { keys, tokens, allowedOrigins, isLoopback } = options;
     this.#options = options;
-    this.#keys = new PublisherKeys(keys);
+    this.#keys = shared;
     const isOpen = keys.length === 0 && tokens === undefined;
     this.#origins = new Origins({
       allowed: allowedOrigins,
@@ -50,7 +52,12 @@ export class Access {
     });
   }
 
-  /** From now on these API keys are valid, and no others. */
+  /** The same for those who come by another listener: with the same keys, also when they are replaced, and the same tokens. */
+  forListener({ isLoopback }: Pick<AccessOptions, "isLoopback">): Access {
+    return new Access({ ...this.#options, isLoopback }, this.#keys);
+  }
+
+  /** From now on these API keys are valid, and no others, on every listener. */
   replaceKeys(keys: readonly string[]): void {
     this.#keys.replace(keys);
   }
@@ -89,11 +96,11 @@ export class Access {
   }
 
   /**
-   * Until when a session may go on that shows this token, in milliseconds since 1970.
+   * Until when, and with which rights, a session may go on that shows this token.
    *
    * @throws PushError `unauthorized`, `forbidden` or `unavailable`, as a rejection
    */
-  async renew({ userid, compid }: Address, token: string): Promise<number> {
+  async renew({ userid, compid }: Address, token: string): Promise<Pick<Identity, "expiresAt" | "push">> {
     const { tokens } = this.#options;
     if (tokens === undefined || userid === undefined)
       throw new PushError("forbidden", "the session began without a token, expected none");
@@ -103,7 +110,7 @@ export class Access {
         "forbidden",
         "the token is another one's, expected one of the session's user and component",
       );
-    return identity.expiresAt;
+    return identity;
   }
 
   /** @throws PushError `invalid_parameter` or `forbidden`, as a rejection */
@@ -154,21 +161,27 @@ export class Access {
 }
 
 function readToken(headers: Headers): string | undefined {
-  const authorization = headers.get("authorization");
-  if (authorization !== null) return readBearer(authorization, "TOKEN");
-  return headers
-    .get("sec-websocket-protocol")
-    ?.split(",")
-    .map((name) => name.trim())
-    .find((name) => name.startsWith(bearerProtocol))
-    ?.slice(bearerProtocol.length);
+  return (
+    readBearer(headers, "TOKEN") ??
+    headers
+      .get("sec-websocket-protocol")
+      ?.split(",")
+      .map((name) => name.trim())
+      .find((name) => name.startsWith(bearerProtocol))
+      ?.slice(bearerProtocol.length)
+  );
 }
 
-function toAdmission({ userid, compid, expiresAt }: Identity, claim: Claim): Admission {
+function toAdmission({ userid, compid, expiresAt, push }: Identity, claim: Claim): Admission {
   if (claim.userid !== undefined && claim.userid !== userid)
     throw new PushError("forbidden", `userid is ${quote(claim.userid)}, expected that of the token, or none`);
   if (compid !== undefined && claim.compid !== undefined && claim.compid !== compid)
     throw new PushError("forbidden", `compid is ${quote(claim.compid)}, expected that of the token, or none`);
   const own = compid ?? claim.compid;
-  return { userid, ...(own !== undefined && { compid: own }), expiresAt };
+  return {
+    userid,
+    ...(own !== undefined && { compid: own }),
+    expiresAt,
+    ...(push !== undefined && { push }),
+  };
 }

@@ -4,6 +4,7 @@
  *   header   alg         HS256 with the secret; RS256, PS256, ES256, ES384 or EdDSA with a public key; nothing else, `none` least of all
  *   claims   sub         the userid
  *            compid      the component, where the token is good for one only
+ *            push        what its bearer may push to, where clients may at all: components, and * for all of its own user
  *            exp         when it ends; required, and not too far away, as a token cannot be called back
  *            nbf         from when on it is good, if it is there
  *            iss, aud    as the settings say; a token for an audience is refused where no audience is set
@@ -34,6 +35,7 @@ export interface Identity {
   readonly compid?: string;
   /** Milliseconds since 1970. */
   readonly expiresAt: number;
+  readonly push?: readonly string[];
 }
 
 export interface ClientTokenOptions {
@@ -57,6 +59,7 @@ export interface ClientTokenOptions {
 export interface Mintage {
   readonly userid: string;
   readonly compid?: string | undefined;
+  readonly push?: readonly string[] | undefined;
   readonly lifetimeMs: number;
 }
 
@@ -220,8 +223,24 @@ function toIdentity(payload: Uint8Array, rules: Rules): Identity {
   const userid = readId("sub", claims);
   if (userid === undefined) throw refusal("token has no sub, expected the userid");
   const compid = readId("compid", claims);
-  return { userid, ...(compid !== undefined && { compid }), expiresAt };
+  const push = readPush(claims);
+  return {
+    userid,
+    ...(compid !== undefined && { compid }),
+    expiresAt,
+    ...(push !== undefined && { push }),
+  };
 }
+
+function readPush({ push }: Claims): readonly string[] | undefined {
+  if (push === undefined) return undefined;
+  const isList = Array.isArray(push) && push.length <= maxPushNames;
+  if (isList && push.every((name) => typeof name === "string")) return push;
+  throw refusal(`claim push of the token is malformed, expected at most ${maxPushNames} strings`);
+}
+
+/** How many components a token can name that its bearer may push to. */
+export const maxPushNames = 100;
 
 /** When the token ends, in milliseconds since 1970. */
 function checkTimes(claims: Claims, { leewayMs, maxLifetimeMs, now }: Rules): number {
@@ -294,7 +313,7 @@ function refusalOfParameter(detail: string): PushError {
 }
 
 async function mint(
-  { userid, compid, lifetimeMs }: Mintage,
+  { userid, compid, push, lifetimeMs }: Mintage,
   secret: Uint8Array | undefined,
   { issuer, audience, maxLifetimeMs, now }: Rules,
 ): Promise<string> {
@@ -305,7 +324,7 @@ async function mint(
   if (!(lifetimeMs >= 1000 && lifetimeMs <= maxLifetimeMs))
     throw refusalOfParameter(`lifetime is ${lifetimeMs} ms, expected 1000 to ${maxLifetimeMs} ms`);
   const at = now();
-  const token = new SignJWT(compid === undefined ? {} : { compid })
+  const token = new SignJWT({ ...(compid !== undefined && { compid }), ...(push !== undefined && { push }) })
     .setProtectedHeader({ alg: "HS256", typ: "JWT" })
     .setSubject(userid)
     .setIssuedAt(Math.floor(at / 1000))

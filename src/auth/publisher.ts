@@ -45,13 +45,13 @@ export class PublisherKeys {
    */
   check(headers: Headers): Publisher {
     if (this.#known.length === 0) return undefined;
-    const given = headers.get("authorization");
-    if (given === null)
+    const key = readBearer(headers, "KEY");
+    if (key === undefined)
       throw new Unauthorized(
         "missing",
-        'the header Authorization is missing, expected "Authorization: Bearer KEY"',
+        `${headers.has("authorization") ? "no Bearer in the header Authorization" : "the header Authorization is missing"}, expected "Authorization: Bearer KEY"`,
       );
-    const own = digest(readBearer(given, "KEY"));
+    const own = digest(key);
     let found: string | undefined;
     // All of them, whichever it is.
     for (const known of this.#known) found = timingSafeEqual(own, known.digest) ? known.name : found;
@@ -61,16 +61,19 @@ export class PublisherKeys {
 }
 
 /**
- * What stands behind `Bearer` in the header Authorization.
+ * What stands behind `Bearer` in the header Authorization: nothing where there is none, or another scheme, which browsers send by
+ * themselves to what stands behind a proxy that asked for a password.
  *
  * @param what what is expected there
- * @throws PushError `unauthorized`
+ * @throws PushError `unauthorized` when it is malformed
  */
-export function readBearer(authorization: string, what: string): string {
+export function readBearer(headers: Headers, what: string): string | undefined {
+  const authorization = headers.get("authorization");
+  if (authorization === null) return undefined;
   const found = bearer.exec(authorization)?.[1];
-  if (found !== undefined) return found;
+  if (found !== undefined || otherScheme.test(authorization)) return found;
   throw new Unauthorized(
-    otherScheme.test(authorization) ? "missing" : "malformed",
+    "malformed",
     `the header Authorization is malformed, expected "Authorization: Bearer ${what}"`,
   );
 }

@@ -73,7 +73,8 @@ export async function listen(argv: readonly string[]): Promise<number> {
     // A newer server may have more to say.
     if (frame.type !== "welcome" && frame.type !== "message" && frame.type !== "position") return true;
     if (frame.type === "welcome" && frame.resumed === false) note(describeGap(url));
-    url.searchParams.set("since", frame.id);
+    // What the back end answers to this very session has none.
+    if (frame.id !== undefined) url.searchParams.set("since", frame.id);
     if (frame.type !== "message") return true;
     lines.add(json ? toJson(frame) : toLine(frame));
     return --wanted > 0 && !lines.areFull;

@@ -9,7 +9,8 @@ import { UnusableFile } from "../journal.ts";
 import { createLogger, type Logger } from "../logger.ts";
 import { maxFileDescriptors } from "../metrics.ts";
 import { UnusableCertificate } from "../http/tls.ts";
-import { CannotListen, openServer, type Server, type ServerParts, UnusableTokens } from "../server.ts";
+import { CannotListen } from "../listeners.ts";
+import { openServer, type Server, type ServerParts, UnusableTokens } from "../server.ts";
 import { findConfigPath, readSettings, type Settings, type SettingsFile } from "../settings.ts";
 import { build } from "./version.ts";
 import { fail } from "./output.ts";
@@ -117,18 +118,23 @@ function reloadOnSignal(opening: Promise<Server | string>, settings: Settings, l
   });
 }
 
-/** Takes the keys of the file as they are now; those of before stay valid when there is anything wrong with it. */
+/** Takes what the files are now; what is wrong with one of them leaves that as it was, and keeps nobody from the others. */
 async function reload(server: Server, settings: Settings, logger: Logger): Promise<void> {
   const keys = await readKeys(settings);
-  if (typeof keys === "string") return logger.error("the API keys stay as they were", { reason: keys });
+  if (typeof keys === "string") logger.error("the API keys stay as they were", { reason: keys });
+  else {
+    server.replaceKeys(keys);
+    logger.info("the API keys are read", { keys: keys.length });
+  }
+  await server.reloadCertificate();
   try {
-    await server.reload(keys);
-    logger.info("reloaded", { keys: keys.length });
+    await server.reloadTokenKeys();
   } catch (error) {
     logger.error("the public keys of tokens stay as they were", {
       reason: error instanceof Error ? error.message : String(error),
     });
   }
+  logger.info("reloaded");
 }
 
 async function resolves(host: string): Promise<boolean> {

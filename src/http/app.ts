@@ -6,6 +6,7 @@ import { type AnyElysia, Elysia } from "elysia";
 import type { Access } from "../auth/access.ts";
 import { PushError, quote } from "../errors.ts";
 import { securityHeaders, unkeptHeaders } from "../headers.ts";
+import type { Events } from "../events.ts";
 import type { Hub } from "../hub.ts";
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../metrics.ts";
@@ -14,10 +15,14 @@ import { readPath } from "../query.ts";
 import type { Sessions } from "../session.ts";
 import { batchRoutes } from "./batch.ts";
 import { toResponse } from "./errors.ts";
+import type { Connections } from "./listener.ts";
+import { describeElsewhere, type Elsewhere } from "./openapi-elsewhere.ts";
 import { describeApi } from "./openapi.ts";
 import { pageRoutes } from "./pages.ts";
 import { pushRoutes } from "./push.ts";
 import { healthRoutes, metricsRoutes } from "./status.ts";
+import type { EventReaders } from "./event-reader.ts";
+import { eventRoutes } from "./events.ts";
 import { sessionsRoutes } from "./sessions.ts";
 import { tokenRoutes } from "./tokens.ts";
 
@@ -26,6 +31,10 @@ export interface AppParts {
   readonly hub: Hub;
   readonly sessions: Sessions;
   readonly presence: Presence;
+  readonly events: Events;
+  readonly eventReaders: EventReaders;
+  /** How often who listens hears something, in milliseconds. */
+  readonly ping: number;
   readonly metrics: Metrics;
   readonly logger: Logger;
   /** The largest message, in bytes. */
@@ -38,20 +47,27 @@ export interface AppParts {
   readonly version: string;
   /** The ways to receive: none, where only publishers and operators call. */
   readonly receivers: readonly AnyElysia[];
+  /** The ways to receive that another port has, and where: the document describes them all the same. */
+  readonly elsewhere?: Elsewhere;
   /** Whether publishers and operators call here. */
   readonly takesPublishers: boolean;
+  readonly connections: Connections;
 }
 
 /** Where GET does more than to read. */
-const withoutHead = new Set(["/push", "/pushtoall", "/sse", "/poll"]);
+const withoutHead = new Set(["/push", "/pushtoall", "/sse", "/poll", "/events"]);
 
 export function createApp(parts: AppParts): AnyElysia {
-  const { access, metrics, logger, version, receivers, takesPublishers } = parts;
+  const { access, metrics, logger, version, receivers, elsewhere, takesPublishers } = parts;
+  const paths = elsewhere === undefined ? {} : describeElsewhere(elsewhere);
   // Compiled at its first request, a handler would stay behind the check whether it is; that costs every push 2 %.
   // And an answer that Bun holds as a value would be the plugin's for /swagger, and could not be given at /swagger/ at all.
   const app: AnyElysia = new Elysia({ normalize: false, precompile: true, nativeStaticResponse: false })
-    .onError({ as: "global" }, ({ code, error, request }) =>
-      code === "NOT_FOUND" ? answerUnrouted(request) : answerError(error, request),
+    .onError(
+      { as: "global" },
+      ({ code, error, request }) =>
+        answerForeignHost(request) ??
+        (code === "NOT_FOUND" ? answerUnrouted(request) : answerError(error, request)),
     )
     .use(healthRoutes(parts));
   if (takesPublishers)
@@ -62,13 +78,14 @@ export function createApp(parts: AppParts): AnyElysia {
             access.checkDocs(request);
             Object.assign(set.headers, unkeptHeaders);
           })
-          .use(swagger({ path: "/swagger", documentation: describeApi(version) })),
+          .use(swagger({ path: "/swagger", documentation: { ...describeApi(version), paths } })),
       )
-      .use(pageRoutes())
+      .use(pageRoutes(parts))
       .use(metricsRoutes(parts))
       .use(pushRoutes({ ...parts, answerError, allowSilence }))
       .use(batchRoutes(parts))
       .use(sessionsRoutes(parts))
+      .use(eventRoutes({ ...parts, allowSilence }))
       .use(tokenRoutes(parts));
   for (const receiver of receivers) app.use(receiver);
 
@@ -98,13 +115,23 @@ export function createApp(parts: AppParts): AnyElysia {
   }
 
   function refuse(error: PushError, request: Request): Response {
-    metrics.rejected(error.code);
+    metrics.rejected(error);
     const path = readPath(request.url);
     const allowed = error.code === "method_not_allowed" ? methods.get(path) : undefined;
     return toResponse(error, {
       ...(allowed !== undefined && { Allow: allowed }),
-      ...(forPages.has(path) && access.toCorsHeaders(request)),
+      ...(forPages.has(path) && error.code !== "foreign_host" && access.toCorsHeaders(request)),
     });
+  }
+
+  /** A page whose name leads here is told nothing else, not even what is where: what has no route has asked nobody yet. */
+  function answerForeignHost(request: Request): Response | undefined {
+    try {
+      access.checkHost(request);
+      return undefined;
+    } catch (error) {
+      return answerError(error, request);
+    }
   }
 
   function answerUnrouted(request: Request): Response {

@@ -6,15 +6,16 @@ import { Elysia } from "elysia";
 import { setImmediate } from "node:timers/promises";
 import { maxIdBytes, toTopic, topicOfAll } from "../address.ts";
 import type { Access } from "../auth/access.ts";
-import { PushError, quote } from "../errors.ts";
+import { PushError, quote, show } from "../errors.ts";
 import type { Hub } from "../hub.ts";
-import { checkBody, type Draft, maxEventBytes, maxKeyBytes } from "../message.ts";
+import { checkBody, checkEvent, checkTtl, type Draft, maxEventBytes, maxKeyBytes } from "../message.ts";
 import type { Metrics } from "../metrics.ts";
 import { checkName, readQuery } from "../query.ts";
+import { checkSessionId } from "../session.ts";
 import { readBatch } from "./body.ts";
+import type { Connections } from "./listener.ts";
 import { describeBatch } from "./openapi.ts";
-import { checkSessionId } from "./sessions.ts";
-import { checkEvent, headersOf, readIdempotencyKey, readTtl } from "./publish.ts";
+import { headersOf, readIdempotencyKey } from "./publish.ts";
 
 /** How many items are checked before everything else has its turn. */
 const sliceCount = 1000;
@@ -28,9 +29,11 @@ export interface BatchRoutesParts {
   /** The largest batch, in bytes and in messages. */
   readonly maxBatch: number;
   readonly maxBatchCount: number;
+  readonly connections: Connections;
 }
 
-export function batchRoutes({ access, hub, metrics, maxMessage, maxBatch, maxBatchCount }: BatchRoutesParts) {
+export function batchRoutes(parts: BatchRoutesParts) {
+  const { access, hub, metrics, maxMessage, maxBatch, maxBatchCount, connections } = parts;
   return new Elysia().post(
     "/batch",
     async ({ request }) => {
@@ -44,7 +47,7 @@ export function batchRoutes({ access, hub, metrics, maxMessage, maxBatch, maxBat
       metrics.pushed((performance.now() - began) / 1000);
       return new Response(JSON.stringify(receipts), {
         status: receipts.some(({ sessions }) => sessions > 0) ? 200 : 202,
-        headers: headersOf(repeated),
+        headers: headersOf(repeated, connections.areLeaving),
       });
     },
     { parse: "none", detail: describeBatch() },
@@ -167,21 +170,9 @@ function checkId(name: string, value: unknown, limit: number): string {
   return text;
 }
 
-function checkTtl(value: unknown): number {
-  if (typeof value === "number") return readTtl(String(value));
-  throw new PushError("invalid_parameter", `ttl is ${show(value)}, expected a number of seconds`);
-}
-
 function refuseUnknown(name: string): never {
   throw new PushError(
     "unknown_parameter",
     `property ${quote(name)} is unknown here, expected ${properties.join(", ")}`,
   );
-}
-
-/** A value of JSON, as it can stand in a sentence. */
-function show(value: unknown): string {
-  if (typeof value === "string") return quote(value);
-  if (Array.isArray(value)) return "an array";
-  return typeof value === "object" && value !== null ? "an object" : String(value);
 }

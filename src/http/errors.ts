@@ -1,7 +1,7 @@
 /**
  * How an error becomes an answer: `application/problem+json`, as RFC 9457 has it, with `code` as the member to branch on.
  */
-import { type ErrorCode, type Fault, type PushError, RateLimited, Unauthorized } from "../errors.ts";
+import { type ErrorCode, type Fault, OverLimit, type PushError, Unauthorized } from "../errors.ts";
 import { unkeptHeaders } from "../headers.ts";
 
 interface Answer {
@@ -42,7 +42,11 @@ export const answers: Readonly<Record<ErrorCode, Answer>> = {
   rate_limited: { status: 429, title: "Rate limited", headers: { "Retry-After": "1" } },
   quota_exceeded: { status: 429, title: "Quota exceeded", headers: retrySoon },
   internal: { status: 500, title: "Internal error" },
-  too_many_sessions: { status: 503, title: "Too many sessions", headers: retrySoon },
+  too_many_sessions: {
+    status: 503,
+    title: "Too many sessions",
+    headers: { ...retrySoon, Connection: "close" },
+  },
   shutting_down: { status: 503, title: "Shutting down", headers: { ...retrySoon, Connection: "close" } },
   unavailable: { status: 503, title: "Unavailable", headers: retrySoon },
 };
@@ -60,7 +64,8 @@ export function toResponse(error: PushError, headers: Readonly<Record<string, st
 
 function toOwnHeaders(error: PushError): Record<string, string> {
   // A second too many is a little late; a second too few would be one more refusal.
-  if (error instanceof RateLimited) return { "Retry-After": String(Math.ceil(error.waitMs / 1000)) };
+  if (error instanceof OverLimit && error.waitMs !== undefined)
+    return { "Retry-After": String(Math.ceil(error.waitMs / 1000)) };
   if (error instanceof Unauthorized) return { "WWW-Authenticate": toChallenge(error) };
   return {};
 }

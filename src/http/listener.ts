@@ -24,9 +24,15 @@ export interface ListenerOptions {
   readonly idleSeconds: number;
 }
 
+/** What an application knows of the connections of its server. */
+export interface Connections {
+  /** They end before long: an answer says so, and its client comes by another one the next time. */
+  areLeaving: boolean;
+}
+
 export interface ListenerParts<Session> extends ListenerOptions {
   /** Makes the application: anew for every server, as an application belongs to one. */
-  readonly createApp: () => AnyElysia;
+  readonly createApp: (connections: Connections) => AnyElysia;
   readonly websocket?: WebSocketHandler<Session>;
   /** A server has begun. What this gives is called when the last of its connections has ended. */
   readonly onBegin?: (server: Server<unknown>) => () => void;
@@ -38,8 +44,13 @@ const overlapMs = 1000;
 export class Listener<Session = never> {
   readonly #parts: ListenerParts<Session>;
   /** All that have connections, each with what is called at its end. */
-  readonly #servers = new Map<Server<unknown>, () => void>();
+  readonly #servers = new Map<
+    Server<unknown>,
+    { readonly connections: Connections; readonly onEnd: () => void }
+  >();
   #newest: Server<unknown>;
+  /** The certificate of the newest. */
+  #certificate: Certificate | undefined;
   readonly port: number;
   /** `https://127.0.0.1:8888` */
   readonly url: string;
@@ -52,7 +63,8 @@ export class Listener<Session = never> {
     this.#parts = parts;
     // With a shared port two programs would both listen, and each client would reach one of them.
     if (parts.certificate !== undefined && parts.port !== 0) requireFree(parts);
-    this.#newest = this.#begin(parts.port, parts.certificate);
+    this.#certificate = parts.certificate;
+    this.#newest = this.#begin(parts.port);
     // A server that has stopped has neither.
     this.port = this.#newest.port ?? 0;
     this.url = this.#newest.url.origin;
@@ -60,8 +72,9 @@ export class Listener<Session = never> {
 
   /** Shows another certificate to who connects from now on, where it is one with TLS. */
   async renew(certificate: Certificate): Promise<void> {
-    this.#renewing = this.#renewing.then(() => this.#renew(certificate));
-    await this.#renewing;
+    const renewal = this.#renewing.then(() => this.#renew(certificate));
+    this.#renewing = renewal.catch(() => {});
+    await renewal;
   }
 
   /** Takes nothing new, and resolves when the last connection has ended. */
@@ -77,19 +90,37 @@ export class Listener<Session = never> {
   }
 
   async #renew(certificate: Certificate): Promise<void> {
-    if (this.#isClosed || this.#parts.certificate === undefined) return;
+    const before = this.#certificate;
+    // When another listener could not take it, it is tried again, and this one has it already.
+    if (
+      this.#isClosed ||
+      before === undefined ||
+      before.cert + before.key === certificate.cert + certificate.key
+    )
+      return;
     const last = this.#newest;
-    this.#newest = this.#begin(this.port, certificate);
+    this.#certificate = certificate;
+    try {
+      this.#newest = this.#begin(this.port);
+    } catch (error) {
+      this.#certificate = before;
+      throw error;
+    }
+    const own = this.#servers.get(last);
+    // Stopping cuts connections that are kept alive, also one whose next request is on its way.
+    if (own !== undefined) own.connections.areLeaving = true;
     await Bun.sleep(overlapMs);
     void last.stop().then(() => {
-      this.#servers.get(last)?.();
+      own?.onEnd();
       this.#servers.delete(last);
     });
   }
 
-  #begin(port: number, certificate: Certificate | undefined): Server<unknown> {
+  #begin(port: number): Server<unknown> {
     const { createApp, websocket, onBegin, hostname, http2, idleSeconds } = this.#parts;
-    const app = createApp();
+    const certificate = this.#certificate;
+    const connections = { areLeaving: false };
+    const app = createApp(connections);
     const before = new Set(process.listeners("beforeExit"));
     app.listen({
       hostname,
@@ -107,7 +138,7 @@ export class Listener<Session = never> {
       if (!before.has(listener)) process.removeListener("beforeExit", listener);
     const { server } = app;
     if (server === null) throw new Error("the listener did not start");
-    this.#servers.set(server, onBegin?.(server) ?? (() => {}));
+    this.#servers.set(server, { connections, onEnd: onBegin?.(server) ?? (() => {}) });
     return server;
   }
 }

@@ -5,7 +5,9 @@
 import uiScript from "swagger-ui-dist/swagger-ui-bundle.js" with { type: "file" };
 import uiStyle from "swagger-ui-dist/swagger-ui.css" with { type: "file" };
 import { Elysia } from "elysia";
+import type { Access } from "../auth/access.ts";
 import { securityHeaders } from "../headers.ts";
+import start from "./documentation.js" with { type: "file" };
 
 const page = `<!doctype html>
 <html lang="en">
@@ -15,16 +17,29 @@ const page = `<!doctype html>
 <title>server-push API</title>
 <link rel="icon" href="data:,">
 <link rel="stylesheet" href="/swagger/ui.css">
+<style>
+form#ask { max-width: 26rem; margin: 4rem auto; padding: 0 1rem; font: 1rem/1.5 sans-serif; color: #222 }
+form#ask label { display: block; font-weight: bold }
+form#ask input, form#ask button { font: inherit; padding: .4rem .6rem }
+form#ask input { width: 100%; box-sizing: border-box; margin-bottom: .6rem }
+#problem { color: #a00000 }
+</style>
 </head>
 <body>
+<form id="ask" hidden>
+<h1>server-push API</h1>
+<p>The documentation of this server needs one of its API keys. The key is kept in memory alone, until this page is closed.</p>
+<label for="key">API key</label>
+<input id="key" type="password" autocomplete="off" spellcheck="false" required aria-describedby="problem">
+<button>Show the documentation</button>
+<p id="problem" role="alert"></p>
+</form>
 <div id="ui"></div>
 <script src="/swagger/ui.js"></script>
-<script src="/swagger/start.js"></script>
+<script type="module" src="/swagger/start.js"></script>
 </body>
 </html>
 `;
-
-const start = `SwaggerUIBundle({ url: "/swagger/json", dom_id: "#ui", validatorUrl: null, deepLinking: true });\n`;
 
 const hidden = { detail: { hide: true } };
 const headers = { ...securityHeaders, "Cache-Control": "no-cache" };
@@ -36,6 +51,7 @@ const policy = [
   "style-src 'self' 'unsafe-inline'",
   "img-src 'self' data:",
   "connect-src 'self'",
+  "form-action 'none'",
   "base-uri 'none'",
   "frame-ancestors 'none'",
 ].join("; ");
@@ -44,15 +60,16 @@ const policy = [
  * These come after the documentation's plugin, which brings a page for /swagger too, whose scripts come from elsewhere: of two handlers
  * the later wins. Each makes its answer anew, as an answer that was read cannot be given again.
  */
-export function pageRoutes() {
+export function pageRoutes({ access }: { readonly access: Access }) {
   return new Elysia()
+    .onBeforeHandle(({ request }) => access.checkHost(request))
     .get(
       "/",
       () => new Response(null, { status: 302, headers: { ...headers, Location: "/swagger" } }),
       hidden,
     )
     .get("/swagger", () => toAnswer(page, "text/html", { "Content-Security-Policy": policy }), hidden)
-    .get("/swagger/start.js", () => toAnswer(start, "text/javascript"), hidden)
+    .get("/swagger/start.js", () => toAnswer(Bun.file(start), "text/javascript"), hidden)
     .get("/swagger/ui.js", () => toAnswer(Bun.file(uiScript), "text/javascript"), hidden)
     .get("/swagger/ui.css", () => toAnswer(Bun.file(uiStyle), "text/css"), hidden);
 }

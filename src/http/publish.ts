@@ -4,15 +4,19 @@
 import { PushError, quote } from "../errors.ts";
 import { unkeptHeaders } from "../headers.ts";
 import { maxIdempotencyKeyBytes } from "../idempotency.ts";
-import { maxTtl } from "../message.ts";
 
 // An instance is copied; an object would be read and checked name by name, at every push.
 const headers = new Headers({ ...unkeptHeaders, "Content-Type": "application/json" });
 const repeatedHeaders = new Headers([...headers, ["Idempotency-Replayed", "true"]]);
+const lastHeaders = new Headers([...headers, ["Connection", "close"]]);
 
-/** @param repeated whether it was answered before, to the same Idempotency-Key */
-export function headersOf(repeated: boolean): Headers {
-  return repeated ? repeatedHeaders : headers;
+/**
+ * @param repeated whether it was answered before, to the same Idempotency-Key
+ * @param isLast   whether its connection ends
+ */
+export function headersOf(repeated: boolean, isLast: boolean): Headers {
+  if (repeated) return repeatedHeaders;
+  return isLast ? lastHeaders : headers;
 }
 
 /** @throws PushError `invalid_parameter` */
@@ -26,23 +30,6 @@ export function readIdempotencyKey(given: Headers): string | undefined {
   );
 }
 
-/** What an EventSource fires by itself: a message by this name would look like the end or the begin of its connection. */
-const eventSourceOwn = new Set(["error", "open"]);
-
-/** @throws PushError `invalid_parameter` for a name that the server's own events have, such as `push.welcome`, or a browser's */
-export function checkEvent(event: string): string {
-  if (eventSourceOwn.has(event))
-    throw new PushError(
-      "invalid_parameter",
-      `event is ${quote(event)}, expected another name than error and open, which an EventSource fires by itself`,
-    );
-  if (!event.startsWith("push.")) return event;
-  throw new PushError(
-    "invalid_parameter",
-    `event is ${quote(event)}, expected a name that does not begin with push., as the server's own do`,
-  );
-}
-
 /** The longest wait for a receipt, in seconds. */
 export const maxWait = 60;
 
@@ -53,15 +40,5 @@ export function readWait(text: string): number {
   throw new PushError(
     "invalid_parameter",
     `wait is ${quote(text)}, expected whole seconds from 1 to ${maxWait}`,
-  );
-}
-
-/** @throws PushError `invalid_parameter` */
-export function readTtl(text: string): number {
-  const ttl = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
-  if (ttl <= maxTtl) return ttl;
-  throw new PushError(
-    "invalid_parameter",
-    `ttl is ${quote(text)}, expected whole seconds from 0 to ${maxTtl}`,
   );
 }

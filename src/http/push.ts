@@ -9,13 +9,14 @@ import { type Address, toTopic, topicOfAll } from "../address.ts";
 import { PushError } from "../errors.ts";
 import type { Hub } from "../hub.ts";
 import type { Receipt } from "../idempotency.ts";
-import { type Body, checkBody, type Draft } from "../message.ts";
+import { type Body, checkBody, checkEvent, type Draft, readTtl } from "../message.ts";
 import type { Metrics } from "../metrics.ts";
 import { readQuery, refuseHead } from "../query.ts";
+import { checkSessionId } from "../session.ts";
 import { readMessage } from "./body.ts";
+import type { Connections } from "./listener.ts";
 import { describePush } from "./openapi.ts";
-import { checkSessionId } from "./sessions.ts";
-import { checkEvent, headersOf, readIdempotencyKey, readTtl, readWait } from "./publish.ts";
+import { headersOf, readIdempotencyKey, readWait } from "./publish.ts";
 
 export interface PushRoutesParts {
   readonly access: Access;
@@ -25,6 +26,7 @@ export interface PushRoutesParts {
   readonly maxMessage: number;
   /** What is answered when a push fails after its handler has returned. */
   readonly answerError: (error: unknown, request: Request) => Response;
+  readonly connections: Connections;
   /** Lets the connection of a request be silent for so many seconds. */
   readonly allowSilence: (request: Request, seconds: number) => void;
 }
@@ -50,7 +52,15 @@ interface Call {
   readonly began: number;
 }
 
-export function pushRoutes({ access, hub, metrics, maxMessage, answerError, allowSilence }: PushRoutesParts) {
+export function pushRoutes({
+  access,
+  hub,
+  metrics,
+  maxMessage,
+  answerError,
+  allowSilence,
+  connections,
+}: PushRoutesParts) {
   // Elysia takes a handler with "return f(…)" in its source for one that is async, and awaits it, which costs every push 3 %. These end
   // with a condition, so their answer goes out as it is; and a promise that is rejected is theirs to answer.
   return new Elysia()
@@ -153,7 +163,7 @@ export function pushRoutes({ access, hub, metrics, maxMessage, answerError, allo
     const more = received === undefined ? "" : `,"received":${received}`;
     return new Response(`{"id":"${id}","sessions":${sessions}${more}}`, {
       status: sessions > 0 || received === 1 ? 200 : 202,
-      headers: headersOf(repeated),
+      headers: headersOf(repeated, connections.areLeaving),
     });
   }
 }

@@ -9,7 +9,7 @@ import { unkeptHeaders } from "../headers.ts";
 import { closeCodes } from "../protocol.ts";
 import type { Presence } from "../presence.ts";
 import { readQuery } from "../query.ts";
-import { isSessionId, type Session, type Sessions } from "../session.ts";
+import { checkSessionId, type Session, type Sessions } from "../session.ts";
 import { describeDisconnect, describePresence, describeSessions } from "./openapi-sessions.ts";
 
 export interface SessionsRoutesParts {
@@ -98,15 +98,6 @@ export function sessionsRoutes({ access, sessions, presence }: SessionsRoutesPar
     const found = sessions.get(id);
     if (found !== undefined) yield found;
   }
-}
-
-/** @throws PushError `invalid_parameter` for what no session can have as its id */
-export function checkSessionId(name: string, id: string): string {
-  if (isSessionId(id)) return id;
-  throw new PushError(
-    "invalid_parameter",
-    `${name} is ${quote(id)}, expected the id of a session: 22 letters, digits, - and _`,
-  );
 }
 
 function isForAll({ userid, compid }: Address): boolean {

@@ -36,11 +36,13 @@ export interface CertificateWatchParts {
   readonly onChange: (certificate: Certificate) => Promise<void>;
 }
 
+const repeatMs = 3_600_000;
+
 /** A certificate whose files are read again now and then. One that cannot be used changes nothing. */
 export class CertificateWatch {
   readonly #parts: CertificateWatchParts;
   #current: Certificate;
-  #problem: string | undefined;
+  #problem: { readonly reason: string; readonly loggedAt: number } | undefined;
   readonly #timer: Timer;
 
   /** @param checkMs how often the files are read */
@@ -56,7 +58,7 @@ export class CertificateWatch {
     return this.#current.expiresAt;
   }
 
-  /** Reads the files, and says in the log what has changed or cannot be used, once. */
+  /** Reads the files, and says in the log what has changed or cannot be used: the same again after an hour. */
   async check(): Promise<void> {
     const { files, logger, onChange } = this.#parts;
     try {
@@ -68,9 +70,11 @@ export class CertificateWatch {
       logger.info("the certificate is another one", { expires: new Date(read.expiresAt).toISOString() });
       warnOfEnd(read, logger);
     } catch (error) {
-      const problem = error instanceof Error ? error.message : String(error);
-      if (problem !== this.#problem) logger.error("the certificate stays as it was", { reason: problem });
-      this.#problem = problem;
+      const reason = error instanceof Error ? error.message : String(error);
+      const now = performance.now();
+      if (reason === this.#problem?.reason && now - this.#problem.loggedAt < repeatMs) return;
+      logger.error("the certificate stays as it was", { reason });
+      this.#problem = { reason, loggedAt: now };
     }
   }
 

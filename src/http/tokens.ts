@@ -2,10 +2,12 @@
  * Tokens for pages: a back end that has checked who somebody is asks for one, and gives it to the page to connect with.
  */
 import { Elysia } from "elysia";
+import { maxIdBytes } from "../address.ts";
 import type { Access } from "../auth/access.ts";
+import { maxPushNames } from "../auth/client.ts";
 import { PushError, quote } from "../errors.ts";
 import { unkeptHeaders } from "../headers.ts";
-import { readQuery } from "../query.ts";
+import { checkName, readQuery } from "../query.ts";
 import { describeTokens } from "./openapi.ts";
 
 export interface TokenRoutesParts {
@@ -17,14 +19,34 @@ export interface TokenRoutesParts {
 /** How long a token is good for when nobody says, in seconds. */
 const usualSeconds = 3600;
 
+const tokenParameters = ["userid", "compid", "expires", "push"] as const;
+
+function readPush(text: string): readonly string[] {
+  const names = text.split(",");
+  if (names.length > maxPushNames)
+    throw new PushError(
+      "invalid_parameter",
+      `parameter push has ${names.length} components, the limit is ${maxPushNames}`,
+    );
+  for (const name of names) {
+    if (name === "")
+      throw new PushError(
+        "invalid_parameter",
+        "parameter push has an empty name, expected components with commas between",
+      );
+    checkName("parameter push", name, maxIdBytes);
+  }
+  return names;
+}
+
 export function tokenRoutes({ access, maxTokenTime }: TokenRoutesParts) {
-  const mostSeconds = Math.max(1, Math.floor(maxTokenTime / 1000));
+  const mostSeconds = Math.floor(maxTokenTime / 1000);
 
   return new Elysia().post(
     "/tokens",
     async ({ request }) => {
       access.checkPublisher(request);
-      const { userid, compid, expires } = readQuery(request.url, ["userid", "compid", "expires"]);
+      const { userid, compid, expires, push } = readQuery(request.url, tokenParameters);
       if (userid === undefined)
         throw new PushError("missing_parameter", "parameter userid is missing, expected whose token it is");
       const seconds = readSeconds(expires);
@@ -32,6 +54,7 @@ export function tokenRoutes({ access, maxTokenTime }: TokenRoutesParts) {
         userid,
         lifetimeMs: seconds * 1000,
         ...(compid !== undefined && { compid }),
+        ...(push !== undefined && { push: readPush(push) }),
       });
       return new Response(JSON.stringify({ token, expires: seconds }), {
         headers: { ...unkeptHeaders, "Content-Type": "application/json" },

@@ -1,9 +1,10 @@
 /**
  * The frames of `push.v1` and what other JSON says of a message. Their shapes are in protocol.ts.
  */
-import { PushError, quote } from "../errors.ts";
+import { PushError, show } from "../errors.ts";
 import type { Body, Message } from "../message.ts";
 import type { ClientFrame, MessageContent } from "../protocol.ts";
+import type { PushFrame } from "./client-push.ts";
 
 export function toContent(id: string, { event, body }: Pick<Message, "event" | "body">): MessageContent {
   return {
@@ -27,7 +28,7 @@ export function readClientFrame(body: Body): ClientFrame | PushError {
     return malformed("is not JSON");
   }
   if (typeof frame !== "object" || frame === null || !("type" in frame))
-    return malformed("has no type, expected an object with type message, ack or token");
+    return malformed(`has no type, expected an object with type ${types}`);
   const { type } = frame;
   if (type === "message")
     return "data" in frame && typeof frame.data === "string"
@@ -41,8 +42,35 @@ export function readClientFrame(body: Body): ClientFrame | PushError {
     return "token" in frame && typeof frame.token === "string"
       ? { type, token: frame.token }
       : malformed("of type token has no token, expected a string");
-  return malformed(`has the type ${quote(String(type))}, expected message, ack or token`);
+  if (type === "push") return readPush(frame);
+  return malformed(`has the type ${show(type)}, expected ${types}`);
 }
+
+const types = "message, ack, token or push";
+
+/** The longest `ref`, in characters. */
+const maxRef = 64;
+
+function readPush(frame: { readonly [name in keyof PushFrame]?: unknown }): ClientFrame | PushError {
+  const { data, ttl } = frame;
+  if (typeof data !== "string") return malformed("of type push has no data, expected a string");
+  if (!data.isWellFormed()) return malformed("of type push has half of a surrogate pair in its data");
+  const texts: { [name in (typeof pushTexts)[number]]?: string } = {};
+  for (const name of pushTexts) {
+    const value = frame[name];
+    if (value === undefined) continue;
+    if (typeof value !== "string")
+      return malformed(`of type push has ${show(value)} as its ${name}, expected a string`);
+    texts[name] = value;
+  }
+  if (texts.ref !== undefined && texts.ref.length > maxRef)
+    return malformed(`of type push has a ref of more than ${maxRef} characters`);
+  if (ttl !== undefined && typeof ttl !== "number")
+    return malformed(`of type push has ${show(ttl)} as its ttl, expected a number`);
+  return { type: "push", data, ...texts, ...(ttl !== undefined && { ttl }) };
+}
+
+const pushTexts = ["userid", "compid", "event", "key", "except", "ref"] as const;
 
 function malformed(what: string): PushError {
   return new PushError("malformed_frame", `the frame ${what}`);

@@ -19,6 +19,8 @@ export interface Format {
   /** What may wait for a session before no more of a replay is sent to it, in bytes. */
   readonly replayedAtOnce: number;
   encode(message: Message): Body;
+  /** A message that is an answer, and has no place in the journal. */
+  encodeReply(text: string): string;
   /** A frame that is no message; the plain format has none. */
   encodeFrame(frame: ServerFrame): string | undefined;
 }
@@ -38,8 +40,10 @@ export class WebSocketSession implements Follower {
   readonly format: Format;
   readonly start: SocketStart;
   /** `asked` from a probe until something is heard of the client; `lost` when the next probe comes first; `slow` see `drop`. */
-  state: "heard" | "asked" | "lost" | "slow" = "heard";
+  state: "heard" | "asked" | "lost" | "slow" | "flooding" = "heard";
   isLive = false;
+  /** What its token lets it push to; without a token, or such a claim in it, nothing. */
+  mayPush: readonly string[] | undefined = undefined;
   /** How often it sends, from its first message on. */
   inflow: Inflow | undefined = undefined;
   /** The close frame that waits for the client to have read what was sent before. */
@@ -98,6 +102,10 @@ export class WebSocketSession implements Follower {
   goLive(): void {
     this.isLive = true;
     for (const topic of topicsOf(this)) this.socket?.subscribe(this.format.prefix + topic);
+  }
+
+  reply(text: string): void {
+    this.socket?.send(this.format.encodeReply(text));
   }
 
   mute(topic: string): void {

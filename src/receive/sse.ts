@@ -226,8 +226,9 @@ export function openEventStreams({
   function refuse(request: Request, error: unknown): Response {
     const mayComeBack = error instanceof PushError && passing.has(error.code);
     if (!mayComeBack || request.headers.get("accept")?.includes(streamType) !== true) throw error;
-    metrics.rejected(error.code);
-    const headers = { ...streamHeaders, ...access.toCorsHeaders(request) };
+    metrics.rejected(error);
+    // Where there is no room, a connection that stays open takes some.
+    const headers = { ...streamHeaders, Connection: "close", ...access.toCorsHeaders(request) };
     return new Response(`retry: ${toRetry()}\n: ${error.detail}\n\n`, { headers });
   }
 

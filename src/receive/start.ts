@@ -21,6 +21,8 @@ export interface Admitted {
   readonly ids: Address & Claimant;
   /** Milliseconds since 1970. */
   readonly expiresAt?: number;
+  /** What the client may push to. */
+  readonly push?: readonly string[];
 }
 
 type Requested = Pick<Server<unknown>, "requestIP"> | null;
@@ -43,13 +45,14 @@ export function createAdmit({ access, hub, toAddress }: AdmitParts): Admit {
     const address = toAddress(request, server);
     // Before its token is looked at, as that can cost more than all the rest.
     if (address !== undefined) hub.throttle(address);
-    const toAdmitted = ({ userid, compid, expiresAt }: Admission): Admitted => ({
+    const toAdmitted = ({ userid, compid, expiresAt, push }: Admission): Admitted => ({
       ids: {
         ...(userid !== undefined && { userid }),
         ...(compid !== undefined && { compid }),
         ...(address !== undefined && { address }),
       },
       ...(expiresAt !== undefined && { expiresAt }),
+      ...(push !== undefined && { push }),
     });
     const admission = access.admit(request, query);
     return admission instanceof Promise ? admission.then(toAdmitted) : toAdmitted(admission);

@@ -8,15 +8,16 @@
 import type { Server, WebSocketHandler } from "bun";
 import { Elysia } from "elysia";
 import type { Access } from "../auth/access.ts";
-import { PushError, quote } from "../errors.ts";
+import { OverLimit, PushError, quote } from "../errors.ts";
 import type { Hub, Outlet } from "../hub.ts";
 import type { Body } from "../message.ts";
 import type { Metrics, SessionEnd } from "../metrics.ts";
 import type { Logger } from "../logger.ts";
-import { closeCodes, subprotocol } from "../protocol.ts";
+import { closeCodes, type MessageFrame, subprotocol } from "../protocol.ts";
 import { readQuery } from "../query.ts";
 import type { Sessions } from "../session.ts";
 import { readSince } from "../since.ts";
+import { createClientPush, type PushFrame } from "./client-push.ts";
 import { webSocketDescription } from "./describe.ts";
 import { readClientFrame, toMessageFrame } from "./frames.ts";
 import { Inflow } from "./inflow.ts";
@@ -42,6 +43,8 @@ export interface WebSocketParts {
   readonly maxMessage: number;
   /** What may wait for a session that reads slowly, in bytes; over it, the session is dropped. */
   readonly maxQueued: number;
+  /** Whether clients may push, within what their tokens say. */
+  readonly clientPush: boolean;
   /** How many messages a session may send in a second, over time. */
   readonly receiveRate: number;
   /** How often the client hears something, in milliseconds. */
@@ -60,18 +63,22 @@ export function openWebSockets({
   maxQueued,
   ping,
   receiveRate,
+  clientPush: isAllowed,
 }: WebSocketParts) {
+  const clientPush = createClientPush({ hub, isAllowed, maxMessage });
   const replayedAtOnce = toReplayedAtOnce(maxQueued);
   const plain: Format = {
     prefix: "",
     replayedAtOnce,
     encode: ({ body }) => body,
+    encodeReply: (text) => text,
     encodeFrame: () => undefined,
   };
   const pushV1: Format = {
     prefix: "v1 ",
     replayedAtOnce,
     encode: (message) => toMessageFrame(hub.toId(message.offset), message),
+    encodeReply: (text) => JSON.stringify({ type: "message", data: text } satisfies MessageFrame),
     encodeFrame: (frame) => JSON.stringify(frame),
   };
   /** How many sessions speak `push.v1`: without any, nothing is made for them. */
@@ -92,7 +99,7 @@ export function openWebSockets({
     request: Request,
     server: Server<unknown> | null,
     query: ClientQuery,
-    { ids, expiresAt }: Admitted,
+    { ids, expiresAt, push }: Admitted,
   ): void {
     const since = readSince(query, request.headers);
     requireVersion(request);
@@ -105,6 +112,7 @@ export function openWebSockets({
       ...start,
       ...(expiresAt !== undefined && { expiresAt }),
     });
+    if (push !== undefined) data.mayPush = push;
     const headers = {
       ...toStartHeaders(hub.toId(start.offset), start.resumed),
       // Without the empty header Bun would accept the first subprotocol that is offered, whatever it is.
@@ -140,18 +148,22 @@ export function openWebSockets({
       session.inflow ??= new Inflow(receiveRate);
       const verdict = session.inflow.judge(performance.now());
       if (verdict !== "taken") return refuseMessage(session, verdict);
-      if (session.format === plain) return hub.receive(session, body);
+      if (session.format === plain) return take(session, body);
       const frame = readClientFrame(body);
       if (frame instanceof PushError) session.tell({ type: "error", code: frame.code, detail: frame.detail });
-      else if (frame.type === "message") hub.receive(session, frame.data);
+      else if (frame.type === "message") take(session, frame.data);
+      else if (frame.type === "push") pushFor(session, frame);
       else if (frame.type === "ack") hub.acknowledge(session, session.start.offset, frame.id);
       else renew(session, frame.token);
     },
     ping({ data: session }) {
       session.state = "heard";
+      countControl(session);
     },
     pong({ data: session }) {
+      const isAsked = session.state === "asked";
       session.state = "heard";
+      if (!isAsked) countControl(session);
     },
     // What is thrown here would end the process.
     error(error) {
@@ -170,25 +182,60 @@ export function openWebSockets({
 
   /** A plain session could not be told, and would think that it was taken: it is ended at once. */
   function refuseMessage(session: WebSocketSession, verdict: "refused" | "ended"): void {
-    const detail = `the session sends too many messages, the limit is ${receiveRate} a second`;
-    metrics.rejected("rate_limited");
-    if (verdict === "ended" || session.format === plain) session.close(closeCodes.policy, detail);
-    else session.tell({ type: "error", code: "rate_limited", detail });
+    const error = new OverLimit(
+      "rate_limited",
+      "max-receive-rate",
+      `the session sends too many messages, the limit is ${receiveRate} a second`,
+    );
+    metrics.rejected(error);
+    if (verdict === "ended" || session.format === plain) session.close(closeCodes.policy, error.detail);
+    else session.tell({ type: "error", code: error.code, detail: error.detail });
+  }
+
+  /** Nobody needs more of these than of messages, and Bun answers each; who sends them may not read, so it is not told. */
+  function countControl(session: WebSocketSession): void {
+    session.inflow ??= new Inflow(receiveRate);
+    if (session.inflow.judgeControl(performance.now()) === "taken") return;
+    metrics.rejected(
+      new OverLimit("rate_limited", "max-receive-rate", "the session sends too many control frames"),
+    );
+    session.state = "flooding";
+    session.socket?.terminate();
+  }
+
+  /** Over a plain WebSocket there is no other way to say that it was not taken. */
+  function take(session: WebSocketSession, body: Body): void {
+    const refusal = hub.receive(session, body);
+    if (refusal === undefined) return;
+    metrics.rejected(refusal);
+    if (session.format === plain) session.close(closeCodes.overloaded, refusal.detail);
+    else session.tell({ type: "error", code: refusal.code, detail: refusal.detail });
   }
 
   function renew(session: WebSocketSession, token: string): void {
     access.renew(session, token).then(
-      (expiresAt) => {
-        if (hub.expiries.has(session)) hub.expiries.set(session, expiresAt);
+      ({ expiresAt, push: mayPush }) => {
+        if (!hub.expiries.has(session)) return;
+        hub.expiries.set(session, expiresAt);
+        session.mayPush = mayPush;
       },
-      (error: unknown) => {
-        if (error instanceof PushError) {
-          metrics.rejected(error.code);
-          return session.tell({ type: "error", code: error.code, detail: error.detail });
-        }
-        logger.error("a token could not be verified", { error: String(error) });
-      },
+      (error: unknown) => refuse(session, error),
     );
+  }
+
+  function pushFor(session: WebSocketSession, frame: PushFrame): void {
+    clientPush(session, frame).then(
+      (receipt) => session.tell(receipt),
+      (error: unknown) => refuse(session, error, frame.ref),
+    );
+  }
+
+  function refuse(session: WebSocketSession, error: unknown, ref?: string): void {
+    if (!(error instanceof PushError))
+      return logger.error("what a client sent could not be handled", { error: String(error) });
+    metrics.rejected(error);
+    const { code, detail } = error;
+    session.tell({ type: "error", code, detail, ...(ref !== undefined && { ref }) });
   }
 
   function createOutlet(server: Pick<Server<unknown>, "publish" | "subscriberCount">): Outlet {
@@ -248,6 +295,7 @@ function requireVersion(request: Request): void {
 function toSessionEnd(session: WebSocketSession, code: number, reason: string): SessionEnd {
   if (session.state === "lost") return "unresponsive";
   if (session.state === "slow") return "slow";
+  if (session.state === "flooding") return "violation";
   if (code !== 1006) return "closed";
   return reason === "" ? "dropped" : "violation";
 }

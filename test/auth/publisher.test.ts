@@ -59,7 +59,7 @@ describe("with keys", () => {
     ["", malformed],
     ["Bearer", malformed],
     [first, malformed],
-    [`Basic ${first}`, malformed],
+    [`Basic ${first}`, 'no Bearer in the header Authorization, expected "Authorization: Bearer KEY"'],
     [`Bearer ${first} ${second}`, malformed],
     [`Bearer ${first},${second}`, wrong],
     [`Bearer ${first}0`, wrong],

@@ -2,6 +2,7 @@
  * The cases: what is measured, against what, and what each figure is held to.
  */
 import { batches, pauses, paced, resumes } from "./journal.ts";
+import { createCredentials, type Credentials, none } from "./credentials.ts";
 import { Audience, measureCost, publish, toAddress, type Transport } from "./load.ts";
 import { readMemory } from "./measure.ts";
 import type { Program } from "./programs.ts";
@@ -33,7 +34,9 @@ export function createCases(extent: Extent): readonly Case[] {
     fanOut(extent, 1, "bare", { cpu: atMost("ratio", 1.15) }),
     fanOut(extent, 8, "bare", { cpu: atMost("ratio", 1.2) }),
     pushes(extent, 32, "bare", { rate: atLeast("ratio", 0.8), cpu: atMost("ratio", 1.2) }),
-    handshakes(extent, atMost("ratio", 1.6)),
+    pushesWithKey(extent, 32, { cpu: atMost("ratio", 1.1) }),
+    handshakes(extent, "memory", none, atMost("ratio", 1.6)),
+    handshakes(extent, "locked", createCredentials(handshakesInRound), atMost("ratio", 2.5)),
     idle(extent, "WebSocket", "bare", atMost("difference", 1536)),
     fanOut(extent, 1, "unkept", { cpu: atMost("ratio", 1.2) }),
     fanOut(extent, 8, "unkept", { cpu: atMost("ratio", 1.2) }),
@@ -61,6 +64,7 @@ const names: Readonly<Record<Program, string>> = {
   memory: "the journal in memory",
   file: "the journal in a file",
   unkept: "retention off",
+  locked: "an API key",
 };
 
 /** Two servers at the same work. */
@@ -146,6 +150,17 @@ function pushes(extent: Extent, publishers: number, baseline: Program, targets: 
   };
 }
 
+/** The same with the key that a push then needs, against a server that asks for none and is sent none. */
+function pushesWithKey(extent: Extent, publishers: number, targets: Targets): Case {
+  return {
+    title: `--api-key: ${publishers} publishers, GET /push to one of ${audienceSize} sessions`,
+    rounds: extent.rounds,
+    figures: pushFigures(targets),
+    ours: toPushes(extent, publishers, "locked", "on its core", createCredentials(audienceSize)),
+    baseline: { name: "no key", open: toPushes(extent, publishers, "memory", "on its core") },
+  };
+}
+
 /** The same, each answered after it is on disk. */
 function pushesToFile(extent: Extent, publishers: number, rate: Target): Case {
   return {
@@ -168,37 +183,51 @@ function toPushes(
   publishers: number,
   program: Program,
   where: "on its core" | "anywhere",
+  { ofPublisher, ofSession }: Credentials = none,
 ): Open {
   return (programs) =>
-    withAudience(programs.start(program, where), async (server, audience) => {
-      const expected = new Uint32Array(audienceSize);
-      const cost = await publish(server, {
-        publishers,
-        durationMs: extent.publishMs,
-        nextPath: () => {
-          const index = Math.floor(Math.random() * audienceSize);
-          expected[index] = (expected[index] ?? 0) + 1;
-          return `/push?${toAddress(index)}&message=${audience.nextMessage()}`;
-        },
-        untilArrived: () => audience.untilArrived(audience.messages),
-      });
-      audience.verify((index) => expected[index] ?? 0);
-      return toSample(cost, audience.messages, audience);
-    });
+    withAudience(
+      programs.start(program, where),
+      async (server, audience) => {
+        const expected = new Uint32Array(audienceSize);
+        const cost = await publish(server, {
+          publishers,
+          durationMs: extent.publishMs,
+          headers: ofPublisher,
+          nextPath: () => {
+            const index = Math.floor(Math.random() * audienceSize);
+            expected[index] = (expected[index] ?? 0) + 1;
+            return `/push?${toAddress(index)}&message=${audience.nextMessage()}`;
+          },
+          untilArrived: () => audience.untilArrived(audience.messages),
+        });
+        audience.verify((index) => expected[index] ?? 0);
+        return toSample(cost, audience.messages, audience);
+      },
+      { toHeaders: ofSession },
+    );
 }
 
-function handshakes(extent: Extent, target: Target): Case {
+/** Both are sent the same credentials; the bare server looks at none. */
+function handshakes(
+  extent: Extent,
+  ours: "memory" | "locked",
+  { ofSession }: Credentials,
+  target: Target,
+): Case {
   return {
-    title: "handshakes, with userid and compid",
+    title: `handshakes, with userid and compid${ours === "locked" ? ", and a token of HS256" : ""}`,
     rounds: extent.rounds,
     figures: [{ value: "cpu", title: "server CPU each", unit: "µs", target }, ...shareFigures],
-    ...versus("bare", "memory", (program) => async (programs) => {
+    ...versus("bare", ours, (program) => async (programs) => {
       const server = await programs.start(program, "on its core");
       return {
         async sample() {
           using audience = new Audience();
           return toSample(
-            await measureCost(server, () => audience.open(server, handshakesInRound)),
+            await measureCost(server, () =>
+              audience.open(server, handshakesInRound, { toHeaders: ofSession }),
+            ),
             handshakesInRound,
           );
         },

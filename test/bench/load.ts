@@ -24,6 +24,12 @@ export function toAddress(index: number): string {
 /** What its sessions use. */
 export type Transport = "WebSocket" | "Server-Sent Events";
 
+export interface Opening {
+  readonly toQuery?: (index: number) => string;
+  readonly toHeaders?: (index: number) => readonly string[];
+  readonly atOnce?: number;
+}
+
 export class Audience implements Listener, Disposable {
   readonly sessions: Session[] = [];
   readonly #transport: Transport;
@@ -43,25 +49,23 @@ export class Audience implements Listener, Disposable {
   /**
    * Opens so many more sessions, and resolves when all are open.
    *
-   * @param toQuery the address of each
-   * @param atOnce  how many handshakes are under way at any time
+   * @param toQuery   the address of each
+   * @param toHeaders lines of its request on top of those that every session sends
+   * @param atOnce    how many handshakes are under way at any time
    */
   async open(
     server: ServerProcess,
     count: number,
-    {
-      toQuery = toAddress,
-      atOnce = handshakesAtOnce,
-    }: { readonly toQuery?: (index: number) => string; readonly atOnce?: number } = {},
+    { toQuery = toAddress, toHeaders = () => [], atOnce = handshakesAtOnce }: Opening = {},
   ): Promise<void> {
     const last = this.sessions.length + count;
     const Kind = this.#transport === "WebSocket" ? WebSocketSession : StreamSession;
     const openNext = async () => {
       while (this.sessions.length < last) {
-        const query = toQuery(this.sessions.length);
+        const index = this.sessions.length;
         const session = new Kind(this);
         this.sessions.push(session);
-        await session.open(server.port, query);
+        await session.open(server.port, toQuery(index), toHeaders(index));
       }
     };
     await this.#within(`${count} handshakes`, Promise.all(Array.from({ length: atOnce }, openNext)));
@@ -156,6 +160,8 @@ export async function measureCost(server: ServerProcess, work: () => Promise<voi
 export interface Publishing {
   readonly publishers: number;
   readonly durationMs: number;
+  /** Lines of each request on top of those that every publisher sends. */
+  readonly headers?: readonly string[];
   /** Makes the path of the next push. */
   readonly nextPath: () => string;
   /** Resolves when all that was pushed has arrived. */
@@ -166,7 +172,7 @@ export interface Publishing {
 export async function publish(server: ServerProcess, publishing: Publishing): Promise<Cost> {
   const { durationMs, nextPath, untilArrived } = publishing;
   const publishers = await Promise.all(
-    Array.from({ length: publishing.publishers }, () => Publisher.open(server.port)),
+    Array.from({ length: publishing.publishers }, () => Publisher.open(server.port, publishing.headers)),
   );
   try {
     return await measureCost(server, async () => {

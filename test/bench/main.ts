@@ -13,6 +13,7 @@
  *
  *   cases.ts → rounds.ts → load.ts → sockets.ts        what; by turns; who pushes and listens; over which wire
  *   journal.ts  stage.ts                               more of what; what all of that has in common
+ *   credentials.ts                                     what is brought to a server that asks for a key and for tokens
  *   programs.ts  cores.ts  measure.ts  report.ts       what runs; where; what it used; what is said of it
  */
 import { parseArgs } from "node:util";

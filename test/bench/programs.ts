@@ -6,9 +6,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { compiledFile, root, type ServerProcess, startProcess } from "../support/process.ts";
 import type { Cores } from "./cores.ts";
+import { apiKey, jwtSecret } from "./credentials.ts";
 
-/** What can be started: the bare server; or ours, which keeps messages in memory, in a file on disk, or not at all. */
-export type Program = "bare" | "memory" | "file" | "unkept";
+/**
+ * What can be started: the bare server; or ours, which keeps messages in memory, in a file on disk, or not at all; or in memory
+ * again, with an API key, so that a push needs that and a session a token.
+ */
+export type Program = "bare" | "memory" | "file" | "unkept" | "locked";
 
 /** The flags of src/build/compile.ts: what is compared is the servers, not the ways to compile. */
 const flags = [
@@ -84,6 +88,8 @@ export class Programs implements AsyncDisposable {
         return [...ours, `--data=${join(this.#directory, `${this.#files++}.db`)}`];
       case "unkept":
         return [...ours, "--retain-count=0"];
+      case "locked":
+        return [...ours, `--api-key=${apiKey}`, `--jwt-secret=${jwtSecret}`];
     }
   }
 

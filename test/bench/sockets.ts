@@ -52,10 +52,14 @@ export abstract class Session {
     this.#listener = listener;
   }
 
-  /** Resolves when the server has accepted it. */
-  async open(port: number, query: string): Promise<void> {
+  /**
+   * Resolves when the server has accepted it.
+   *
+   * @param headers lines on top of those that every session sends
+   */
+  async open(port: number, query: string, headers: readonly string[]): Promise<void> {
     this.#socket = await Bun.connect({ hostname: "127.0.0.1", port, data: this, socket: sessionEvents });
-    this.#socket.write(this.toRequest(query));
+    this.#socket.write(this.toRequest(query, headers));
     await this.#opened.promise;
   }
 
@@ -73,7 +77,7 @@ export abstract class Session {
 
   abstract receive(chunk: Buffer): void;
 
-  protected abstract toRequest(query: string): string;
+  protected abstract toRequest(query: string, headers: readonly string[]): string;
 
   protected begin(): void {
     this.isOpen = true;
@@ -95,8 +99,8 @@ export class WebSocketSession extends Session {
     else this.#accept(chunk);
   }
 
-  protected toRequest(query: string): string {
-    return toRequest("GET", `/ws?${query}`, handshakeHeaders);
+  protected toRequest(query: string, headers: readonly string[]): string {
+    return toRequest("GET", `/ws?${query}`, [...handshakeHeaders, ...headers]);
   }
 
   #accept(chunk: Buffer): void {
@@ -147,8 +151,8 @@ export class StreamSession extends Session {
     this.#rest = bytes.subarray(Math.max(counted, bytes.length - dataField.length - numberDigits + 1));
   }
 
-  protected toRequest(query: string): string {
-    return toRequest("GET", `/sse?${query}`, ["Host: 127.0.0.1", "Accept: text/event-stream"]);
+  protected toRequest(query: string, headers: readonly string[]): string {
+    return toRequest("GET", `/sse?${query}`, ["Host: 127.0.0.1", "Accept: text/event-stream", ...headers]);
   }
 }
 
@@ -172,9 +176,15 @@ export class Publisher {
   #unwritten = Buffer.alloc(0);
   #waiting: PromiseWithResolvers<void> | undefined;
   #socket: Socket<Publisher> | undefined;
+  readonly #headers: readonly string[];
 
-  static async open(port: number): Promise<Publisher> {
-    const publisher = new Publisher();
+  private constructor(headers: readonly string[]) {
+    this.#headers = headers;
+  }
+
+  /** @param headers lines on top of those that every publisher sends */
+  static async open(port: number, headers: readonly string[] = []): Promise<Publisher> {
+    const publisher = new Publisher([...publisherHeaders, ...headers]);
     publisher.#socket = await Bun.connect({
       hostname: "127.0.0.1",
       port,
@@ -186,13 +196,13 @@ export class Publisher {
 
   /** Resolves when the whole answer is there; rejects when it is neither 200 nor 202. */
   async get(path: string): Promise<void> {
-    await this.#send(toRequest("GET", path, publisherHeaders));
+    await this.#send(toRequest("GET", path, this.#headers));
   }
 
   /** The same, with a body. */
   async post(path: string, type: string, body: string): Promise<void> {
     const about = [`Content-Type: ${type}`, `Content-Length: ${body.length}`];
-    await this.#send(toRequest("POST", path, [...publisherHeaders, ...about]) + body);
+    await this.#send(toRequest("POST", path, [...this.#headers, ...about]) + body);
   }
 
   async #send(request: string): Promise<void> {

@@ -2,7 +2,7 @@
  * What the cases have in common: how much of everything, the stage that they play on, and the figures that they share.
  */
 import type { ServerProcess } from "../support/process.ts";
-import { Audience, type Cost, type Transport } from "./load.ts";
+import { Audience, type Cost, type Opening, type Transport } from "./load.ts";
 import type { Contender, FigureSpecification, Sample, Target } from "./rounds.ts";
 
 /** How much of everything. */
@@ -30,16 +30,21 @@ export function withoutStage(sample: () => Promise<Sample>): Contender {
   return { sample, async [Symbol.asyncDispose]() {} };
 }
 
+export interface Stage extends Opening {
+  readonly size?: number;
+  readonly transport?: Transport;
+}
+
 /** One server and its audience for all rounds. */
 export async function withAudience(
   starting: Promise<ServerProcess>,
   sample: (server: ServerProcess, audience: Audience) => Promise<Sample>,
-  { size = audienceSize, transport }: { readonly size?: number; readonly transport?: Transport } = {},
+  { size = audienceSize, transport, ...opening }: Stage = {},
 ): Promise<Contender> {
   await using stack = new AsyncDisposableStack();
   const server = stack.use(await starting);
   const audience = stack.use(new Audience(transport));
-  await audience.open(server, size);
+  await audience.open(server, size, opening);
   const stage = stack.move();
   return {
     sample() {

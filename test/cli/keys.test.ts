@@ -65,6 +65,32 @@ describe("a file of keys", () => {
     expect([await push(server, key), await push(server, other)]).toEqual([401, 202]);
   });
 
+  test("is read again for publishers' own port too, and for the document and the figures there", async () => {
+    await using folder = await makeFolder();
+    const path = folder.file("keys");
+    await writeFile(path, `${key}\n`);
+    await using server = await startProcess([...program, ...quiet, "--api-port=0", "--api-key-file", path]);
+    const askAll = async (given: string) => {
+      const headers = { Authorization: `Bearer ${given}` };
+      const paths = ["/pushtoall?message=m", "/swagger/json", "/metrics"];
+      const answers = await Promise.all(paths.map((place) => fetch(server.apiUrl + place, { headers })));
+      return answers.map(({ status }) => status);
+    };
+    expect([await askAll(key), await askAll(other)]).toEqual([
+      [202, 200, 200],
+      [401, 401, 401],
+    ]);
+
+    await writeFile(path, `${other}\n`);
+    server.signal("SIGHUP");
+    await untilLogged(server, ({ msg }) => msg === "reloaded");
+
+    expect([await askAll(key), await askAll(other)]).toEqual([
+      [401, 401, 401],
+      [202, 200, 200],
+    ]);
+  });
+
   test.each([
     ["is gone", async (path: string) => rm(path)],
     ["has a line that is none", async (path: string) => writeFile(path, `${other}\nshort\n`)],

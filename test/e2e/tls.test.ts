@@ -117,7 +117,10 @@ describe.skipIf(withoutOpenssl)("it does not start", () => {
     [["--tls-cert=cert.pem"], "tls-key: is missing, expected it beside --tls-cert"],
     [["--tls-key=key.pem"], "tls-cert: is missing, expected it beside --tls-key"],
     [["--http2"], "http2: browsers speak it over TLS only, expected --tls-cert and --tls-key beside it"],
-    [["--port=8888", "--api-port=8888"], "api-port: 8888 is --port too, expected another one, or none"],
+    [
+      ["--port=8888", "--api-port=8888"],
+      "api-port: 8888 is --port too, expected another one, another --api-host, or none",
+    ],
     [["--api-port=0", "--api-host=0.0.0.0"], 'api-host: "0.0.0.0" is not a loopback address'],
   ])("with %p alone", async (more, expected) => {
     const { status, stderr } = await run([compiledFile, ...more]);

@@ -45,31 +45,6 @@ test("200 requests that do not go on leave everybody else served", async () => {
   await disposeAll(connections);
 });
 
-// The same, held for ever: --http-timeout takes the connections back.
-test("200 requests whose bodies do not come are cut when --http-timeout is over", async () => {
-  await using server = await startServer({ "http-timeout": "1s" });
-  const connections = await openMany(server, 200, () => unfinishedBody);
-
-  await Promise.all(connections.map((raw) => raw.ended));
-
-  await expectServing(server);
-  await disposeAll(connections);
-}, 20_000);
-
-// A session is not a request: the time for requests must not end it.
-test("a session that is silent outlives --http-timeout", async () => {
-  await using server = await startServer({ "http-timeout": "1s" });
-  await using session = await connect(server, "userid=1");
-  await using request = await openRaw(server);
-  await request.write(unfinishedBody);
-
-  await request.ended;
-
-  await push(server, "userid=1", "hello");
-  expect(await session.next()).toBe("hello");
-  await expectServing(server);
-}, 20_000);
-
 describe("a body that ends before its length", () => {
   // Half of a message must never be taken for a whole one.
   test.each([

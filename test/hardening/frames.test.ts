@@ -156,15 +156,35 @@ describe("a flood", () => {
     expect((await memory()) - before).toBeLessThan(64 * 2 ** 20);
   });
 
-  // The other half of it: who reads its pongs may ping, and delays nobody.
-  test("of pings whose answers are read is answered, one by one", async () => {
+  // The other half of it: who reads its pongs may ping, as often as it may send messages.
+  test("of pings that is within the limit is answered, one by one", async () => {
     await using session = await openRawSession(server);
-    const pings = Array.from({ length: 5000 }, (_, index) => toFrame(opcodes.ping, `${index}`));
+    const pings = Array.from({ length: 500 }, (_, index) => toFrame(opcodes.ping, `${index}`));
 
     await session.raw.write(Buffer.concat(pings));
 
     for (let index = 0; index < pings.length; index++)
       expect((await session.frame()).payload.toString()).toBe(`${index}`);
+  });
+
+  // Bun answers each ping by itself, and a client that reads the answers could have it do nothing else.
+  test.each([
+    ["pings", opcodes.ping],
+    ["pongs", opcodes.pong],
+  ])("of %s ends the session, and delays nobody", async (_, opcode) => {
+    await using session = await openRawSession(server, "userid=flood");
+    await using other = await connect(server, "userid=other");
+    const frames = Buffer.concat(Array.from({ length: 1000 }, () => toFrame(opcode, "x")));
+
+    for (let block = 0; block < 1000 && !session.raw.isOver; block++) await session.raw.write(frames);
+    const began = performance.now();
+    await push(server, "userid=other", "through");
+
+    expect(await other.next()).toBe("through");
+    expect(performance.now() - began).toBeLessThan(250);
+    await eventually("no such session", async () => (await push(server, "userid=flood", "m")).sessions === 0);
+    const figures = await readMetrics(server);
+    expect(figures.get('server_push_limits_hit_total{limit="max-receive-rate"}')).toBeGreaterThan(0);
   });
 
   // Messages as fast as they go: others must still be heard.

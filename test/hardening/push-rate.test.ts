@@ -33,6 +33,7 @@ describe("beyond --max-push-rate", () => {
     const figures = await readMetrics(server);
     expect(figures.get("server_push_messages_total")).toBe(10);
     expect(figures.get('server_push_rejections_total{code="rate_limited"}')).toBe(1);
+    expect(figures.get('server_push_limits_hit_total{limit="max-push-rate"}')).toBe(1);
     expect(inbox.waiting.length).toBeLessThanOrEqual(10);
   });
 
@@ -89,11 +90,17 @@ describe("at --max-push-rate", () => {
     expect((await readMetrics(server)).get("server_push_messages_total")).toBe(10);
   });
 
-  test("the largest batch passes although it is more than ten seconds' worth", async () => {
+  test("a batch of more than ever pass at once is not told to come back, but how large it may be", async () => {
     await using server = await startServer({ "max-push-rate": "1" });
 
-    expect((await postBatch(server, items(10_000))).status).toBe(202);
-    expect((await postBatch(server, items(10_000))).headers.get("retry-after")).toBe("10000");
+    const refused = await postBatch(server, items(11));
+
+    expect(refused.status).toBe(413);
+    expect(await toProblem(refused)).toMatchObject({
+      code: "too_large",
+      detail: "the batch has 11 messages and the limit is 1 a second, expected at most 10 at once",
+    });
+    expect((await postBatch(server, items(10))).status).toBe(202);
   });
 
   test("what is refused for another reason does not count", async () => {

@@ -1,6 +1,7 @@
 /**
  * Two ports: one for clients, and one for those who push and operate.
  */
+import { Validator } from "@seriousme/openapi-schema-validator";
 import { describe, expect, test } from "bun:test";
 import { connect } from "../support/client.ts";
 import { startServer } from "../support/server.ts";
@@ -18,6 +19,17 @@ const withKey = [
   ["GET", "/swagger/json"],
   ["GET", "/"],
 ] as const;
+
+interface ApiDocument {
+  readonly paths: Record<string, Readonly<Record<string, unknown>>>;
+}
+
+/** The API's document, once it is found to be one. */
+async function readDocument(url: string): Promise<ApiDocument> {
+  const document = JSON.parse(await (await fetch(`${url}/swagger/json`)).text());
+  expect(await new Validator().validate(document)).toEqual({ valid: true });
+  return document;
+}
 
 /** What is only where clients call. */
 const forClients = ["/ws", "/sse", "/poll?wait=0"] as const;
@@ -76,13 +88,26 @@ describe("with --api-port", () => {
       for (const path of ["/healthz", "/readyz"]) expect((await fetch(`${url}${path}`)).status).toBe(200);
   });
 
-  test("the document has the calls that are there", async () => {
+  test("the document describes the calls of both, as with one port, and says where the clients' are", async () => {
+    await using both = await startServer();
     await using server = await startServer({ "api-port": "0" });
 
-    const { paths } = (await (await fetch(`${server.apiUrl}/swagger/json`)).json()) as { paths: object };
+    const [expected, { paths }] = [await readDocument(both.url), await readDocument(server.apiUrl)];
 
-    expect(Object.keys(paths)).toContain("/push");
-    expect(Object.keys(paths)).not.toContain("/ws");
+    for (const path of ["/ws", "/sse", "/poll"])
+      expected.paths[path] = {
+        ...expected.paths[path],
+        servers: [{ url: server.url, description: "The clients' port, `--port`" }],
+      };
+    expect(paths).toEqual(expected.paths);
+  });
+
+  test("the document names a place to call where clients' port is on all addresses", async () => {
+    await using server = await startServer({ "api-port": "0", host: "0.0.0.0", insecure: "true" });
+
+    const { paths } = await readDocument(server.apiUrl);
+
+    expect(paths["/ws"]?.["servers"]).toMatchObject([{ url: `http://localhost:${server.port}` }]);
   });
 
   test("stopping tells the sessions, and ends both", async () => {

@@ -45,7 +45,13 @@ describe.each(["/push?userid=1&message=m", "/metrics", "/swagger/json"])("%s", (
   });
 
   test("with a key in another scheme is told the scheme alone, as if it had none", async () => {
-    expect(await challengeOf(target, "Basic MDEyMzQ1Njc4OWFiY2RlZg==")).toBe(scheme);
+    const authorization = "Basic MDEyMzQ1Njc4OWFiY2RlZg==";
+    const answer = await fetch(server.url + target, { headers: { Authorization: authorization } });
+
+    expect(await challengeOf(target, authorization)).toBe(scheme);
+    expect(JSON.parse(await answer.text()).detail).toBe(
+      'no Bearer in the header Authorization, expected "Authorization: Bearer KEY"',
+    );
   });
 
   test.each(["Bearer", "0123456789abcdef", "Bearer 0123456789abcdef x"])(

@@ -36,6 +36,7 @@ const calls: readonly Call[] = [
   { method: "POST", target: "/pushtoall", body: "m" },
   { method: "POST", target: "/batch", body: '[{"all":true,"message":"m"}]', type: "application/json" },
   { method: "POST", target: "/tokens?userid=1" },
+  { method: "GET", target: "/events" },
   { method: "GET", target: "/presence" },
   { method: "GET", target: "/sessions" },
   { method: "DELETE", target: "/sessions?userid=nobody" },

@@ -3,10 +3,9 @@
  * that it may take to come.
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { push, toProblem } from "../support/calls.ts";
+import { toProblem } from "../support/calls.ts";
 import { inChunks } from "../support/chunks.ts";
 import { connect, type TestClient } from "../support/client.ts";
-import { openRaw } from "../support/raw.ts";
 import { startServer, type TestServer } from "../support/server.ts";
 
 type Send = (server: TestServer, message: string) => Promise<Response>;
@@ -103,30 +102,3 @@ test("the default limit is 64 KiB, and its refusal names both sizes", async () =
   expect(answer.status).toBe(413);
   expect((await toProblem(answer)).detail).toBe("message is 65537 bytes, the limit is 65536");
 });
-
-test.each([
-  ["of known length", "Content-Length: 100", "x"],
-  ["in chunks", "Transfer-Encoding: chunked", "1\r\nx\r\n"],
-])(
-  "a body %s that comes byte by byte is cut when --http-timeout is over, and not pushed",
-  async (_, header, byte) => {
-    await using server = await startServer({ "http-timeout": "1s" });
-    await using inbox = await connect(server, "userid=1");
-    await using raw = await openRaw(server);
-    await raw.write(`POST /push?userid=1 HTTP/1.1\r\nHost: 127.0.0.1\r\n${header}\r\n\r\n`);
-    let written = 0;
-    const writing = setInterval(() => {
-      written++;
-      void raw.write(byte);
-    }, 200);
-
-    await raw.ended;
-    clearInterval(writing);
-
-    expect(raw.received.toString()).toBe("");
-    expect(written).toBeWithin(4, 60);
-    await push(server, "userid=1", "still here");
-    expect(await inbox.next()).toBe("still here");
-  },
-  20_000,
-);

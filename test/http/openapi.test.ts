@@ -88,6 +88,7 @@ describe("the document", () => {
         .toSorted(),
     ).toEqual([
       "DELETE /sessions",
+      "GET /events",
       "GET /healthz",
       "GET /metrics",
       "GET /poll",
@@ -174,9 +175,11 @@ describe("the document", () => {
       ["limit", 1, 1000],
       ["after", 1, undefined],
       ["idempotencyKey", 1, 255],
+      ["types", 1, undefined],
       ["since", 1, undefined],
       ["last_event_id", 1, undefined],
       ["lastEventIdHeader", undefined, undefined],
+      ["push", 1, undefined],
       ["expires", 1, undefined],
       ["token", 1, undefined],
       ["wait", 0, 120],
@@ -284,12 +287,12 @@ test("the calls that take an Idempotency-Key are those that push", () => {
   ]);
 });
 
-test("the calls that take a Last-Event-ID are those to receive", () => {
+test("the calls that take a Last-Event-ID are those that are streams", () => {
   const taking = operations().filter(({ parameters = [] }) =>
     parameters.some((parameter) => "name" in parameter && parameter.name === "Last-Event-ID"),
   );
 
-  expect(taking.map(({ path }) => path).toSorted()).toEqual(["/poll", "/sse", "/ws"]);
+  expect(taking.map(({ path }) => path).toSorted()).toEqual(["/events", "/poll", "/sse", "/ws"]);
 });
 
 test("the headers that say where a stream begins are in the document, for whom they are sent to", async () => {

@@ -50,7 +50,7 @@ test.each([
   [
     "userid=1&expire=60",
     "unknown_parameter",
-    'parameter "expire" is unknown here, expected userid, compid, expires',
+    'parameter "expire" is unknown here, expected userid, compid, expires, push',
   ],
   ...["0", "-1", "1.5", "1e3", "7201", "1h", "9999999999"].map(
     (expires) =>

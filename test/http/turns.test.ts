@@ -16,6 +16,7 @@ test.each(batchForms)("10,000 messages as $name are checked in ten turns or more
     maxMessage: 1024,
     maxBatch: 2 ** 22,
     maxBatchCount: 10_000,
+    connections: { areLeaving: false },
   });
   const items = Array.from({ length: 10_000 }, (_, index) => ({ userid: "1", message: `${index}` }));
   const { body, type } = toBatch(items);

@@ -43,3 +43,13 @@ test("who sends more is ended, also when some of it is taken in between", () => 
 
   expect(now).toBeWithin(5000, 15_000);
 });
+
+test("pings and pongs count by themselves, and are never refused: too many end the session", () => {
+  const inflow = new Inflow(2);
+  judgeMany(inflow, 20);
+
+  const seen = Array.from({ length: 22 }, () => inflow.judgeControl(0));
+
+  expect(seen).toEqual([...times(20, "taken"), ...times(2, "ended")]);
+  expect(inflow.judgeControl(500)).toBe("taken");
+});

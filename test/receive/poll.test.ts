@@ -325,12 +325,12 @@ describe("the wait", () => {
   });
 
   test("outlasts --http-timeout, which is for connections without a request", async () => {
-    await using server = await startServer({ "http-timeout": "1s" });
+    await using server = await startServer({ "http-timeout": "5s" });
 
-    const answer = await poll(server, { query: "userid=1&wait=6" });
+    const answer = await poll(server, { query: "userid=1&wait=9" });
 
     expect(answer.messages).toEqual([]);
-  }, 15_000);
+  }, 20_000);
 });
 
 test("HEAD is refused with 405, and opens no session", async () => {

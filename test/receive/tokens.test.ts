@@ -122,6 +122,29 @@ describe("a token", () => {
     expect(await pushWithKey(server, "userid=52", "hello")).toBe(1);
   });
 
+  // A browser sends these by itself to what stands behind a proxy that asked for a password.
+  test.each(["Basic YTpi", 'Digest username="a", realm="b"'])(
+    "as a subprotocol counts also beside a header for somebody else: %s",
+    async (authorization) => {
+      const token = await mint(server, "userid=54");
+
+      await using session = await openRawSession(server, "", [
+        `Authorization: ${authorization}`,
+        `Sec-WebSocket-Protocol: push.v1, bearer.${token}`,
+      ]);
+
+      expect(session.handshake.status).toBe(101);
+      expect(await refusalOf("/ws", `token=${token}`, { Authorization: authorization })).toStartWith("426 ");
+    },
+  );
+
+  test("is what is missing where there is only a header for somebody else", async () => {
+    const answer = await fetch(`${server.url}/poll`, { headers: { Authorization: "Basic YTpi" } });
+
+    expect(answer.headers.get("www-authenticate")).toBe('Bearer realm="server-push"');
+    expect(JSON.parse(await answer.text()).detail).toStartWith("a token is missing, expected it as");
+  });
+
   test.each([
     ["Basic x", "401 unauthorized"],
     ["Bearer", "401 unauthorized"],
@@ -228,6 +251,18 @@ describe("with --anonymous", () => {
     expect(await client.next()).toBe("to all");
     for (const query of ["userid=1", "compid=1"])
       expect((await fetch(`${anonymous.url}/ws?${query}`)).status).toBe(401);
+  });
+
+  test("a header for somebody else is no token either", async () => {
+    await using anonymous = await startServer({ "api-key": apiKey, anonymous: "true" });
+    const headers = { Authorization: "Basic YTpi" };
+
+    for (const path of ["/ws?", "/sse?", "/poll?wait=0&"]) {
+      const answer = await fetch(`${anonymous.url}${path}`, { headers });
+      await answer.body?.cancel();
+      expect(answer.status).toBe(path === "/ws?" ? 426 : 200);
+      expect((await fetch(`${anonymous.url}${path}userid=1`, { headers })).status).toBe(401);
+    }
   });
 });
 

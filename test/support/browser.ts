@@ -27,7 +27,7 @@ const offline = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLU
 /** Root, as in a container, has no sandbox to run Chromium in. */
 const asRoot = process.getuid?.() === 0 ? ["--no-sandbox"] : [];
 
-export async function openPage(): Promise<Page> {
+async function openView(): Promise<Bun.WebView> {
   const view = new Bun.WebView({
     width: 1280,
     height: 2400,
@@ -37,9 +37,15 @@ export async function openPage(): Promise<Page> {
       argv: [...asRoot, "--disable-dev-shm-usage", offline],
     },
   });
+  await view.navigate("about:blank");
+  return view;
+}
+
+export async function openPage(): Promise<Page> {
+  // A browser that another suite has just closed takes with it what is opened before it has gone.
+  const view = await openView().catch(openView);
   const requests: string[] = [];
   const complaints: string[] = [];
-  await view.navigate("about:blank");
   view.addEventListener<{ request: { url: string } }>("Network.requestWillBeSent", ({ data }) => {
     requests.push(data.request.url);
   });

@@ -5,7 +5,8 @@
  *   await using stream = await openEventStream(server, { query: "userid=1" });
  *   expect((await stream.block()).text).toBe("id: …\ndata: hello\n\n");
  */
-import { openRaw, type RawAnswer, type RawConnection, type Taken } from "./raw.ts";
+import { openTextStream } from "./text-stream.ts";
+import type { RawAnswer, RawConnection } from "./raw.ts";
 
 /** What stands between two empty lines. */
 export interface Block {
@@ -19,6 +20,7 @@ export interface Block {
 }
 
 export interface EventStreamOptions {
+  readonly path?: string;
   readonly query?: string;
   readonly headers?: Readonly<Record<string, string>>;
 }
@@ -36,37 +38,15 @@ export interface TestEventStream extends AsyncDisposable {
 /** Asks for a stream, and gives it when its head has come. */
 export async function openEventStream(
   server: { readonly port: number },
-  { query = "", headers = {} }: EventStreamOptions = {},
+  { path = "/sse", query = "", headers = {} }: EventStreamOptions = {},
 ): Promise<TestEventStream> {
-  const raw = await openRaw(server);
-  await raw.write(
-    [
-      `GET /sse${query && `?${query}`} HTTP/1.1`,
-      ...Object.entries({ Host: "127.0.0.1", Accept: "text/event-stream", ...headers }).map(
-        ([name, value]) => `${name}: ${value}`,
-      ),
-      "\r\n",
-    ].join("\r\n"),
-  );
-  const head = await raw.answer();
-  const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-  const isChunked = head.headers.get("transfer-encoding") === "chunked";
-  let received = isChunked ? "" : head.body;
-  let isOver = !isChunked;
-
+  const { raw, head, until } = await openTextStream(server, `${path}${query && `?${query}`}`, {
+    Accept: "text/event-stream",
+    ...headers,
+  });
   const block = async () => {
-    for (;;) {
-      const end = received.indexOf("\n\n");
-      if (end !== -1) {
-        const text = received.slice(0, end + 2);
-        received = received.slice(end + 2);
-        return parseBlock(text);
-      }
-      if (isOver) return undefined;
-      const chunk = await raw.take(parseChunk);
-      if (chunk.length === 0) isOver = true;
-      else received += decoder.decode(chunk, { stream: true });
-    }
+    const text = await until("\n\n");
+    return text === undefined ? undefined : parseBlock(text);
   };
   return {
     raw,
@@ -91,17 +71,6 @@ export async function readToEnd(stream: TestEventStream): Promise<Block[]> {
     if (block === undefined) return blocks;
     blocks.push(block);
   }
-}
-
-/** One chunk of RFC 9112 section 7.1; the last one is empty. */
-function parseChunk(received: Buffer): Taken<Buffer> | undefined {
-  const lineEnd = received.indexOf("\r\n");
-  if (lineEnd === -1) return undefined;
-  const size = Number.parseInt(received.toString("latin1", 0, lineEnd), 16);
-  const begin = lineEnd + 2;
-  const length = begin + size + 2;
-  if (received.length < length) return undefined;
-  return { value: received.subarray(begin, begin + size), length };
 }
 
 /** The fields of a block, as the HTML standard reads them (section 9.2.6). */

@@ -1,0 +1,105 @@
+/**
+ * What happens here, as events for the back end: who comes and goes, what clients send, what found nobody.
+ *
+ *   hub ──► record ──► log (a journal of its own) ──► tail ──► webhooks
+ *                        └── pages ──► /events
+ *
+ * The log is a journal like that of the messages, so an event has an id, is kept for a while, survives a restart with `--data`, and
+ * reaches everybody in one order. Its topics are the types.
+ */
+import type { EventType } from "./event-types.ts";
+import type { Journal, Pages } from "./journal.ts";
+import { type Message, type Offset, toMessageId } from "./message.ts";
+
+/** What every event says beside its type and its time. */
+export type EventData = Readonly<Record<string, string | number | boolean | undefined>>;
+
+/** An event that the log has taken. */
+export interface LoggedEvent {
+  /** Opaque; the same wherever and however often the event is given. */
+  readonly id: string;
+  readonly offset: Offset;
+  readonly type: EventType;
+  /** `{"type":…,"timestamp":…,"data":{…}}`, as JSON. */
+  readonly json: string;
+}
+
+export interface EventsParts {
+  readonly log: Journal;
+  /** So many events could not be taken into the log. */
+  readonly onLost: (count: number) => void;
+}
+
+export class Events {
+  readonly #log: Journal;
+  readonly #onLost: (count: number) => void;
+  readonly #listeners = new Set<(event: LoggedEvent) => void>();
+  #lastRecorded: Promise<unknown> = Promise.resolve();
+
+  constructor({ log, onLost }: EventsParts) {
+    this.#log = log;
+    this.#onLost = onLost;
+    log.tail((messages) => {
+      for (const message of messages) {
+        const event = this.#toEvent(message);
+        for (const listener of this.#listeners) listener(event);
+      }
+    });
+  }
+
+  /** Writes it down; what cannot be written down is lost, and counted. */
+  record(type: EventType, data: EventData): void {
+    const json = JSON.stringify({ type, timestamp: new Date().toISOString(), data });
+    try {
+      const taken = this.#log.append([{ topic: type, body: json }]);
+      if (taken instanceof Promise) this.#lastRecorded = taken.catch(() => this.#onLost(1));
+    } catch {
+      this.#onLost(1);
+    }
+  }
+
+  /** Resolves when everything that was recorded so far was handed over, or is lost. */
+  async written(): Promise<void> {
+    await this.#lastRecorded;
+  }
+
+  /** Calls it with every event from now on, in their order. It must not throw. */
+  listen(listener: (event: LoggedEvent) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Names this log: ids of another one never resume. */
+  get epoch(): string {
+    return this.#log.epoch;
+  }
+
+  /** The newest event's. */
+  get head(): Offset {
+    return this.#log.head;
+  }
+
+  /** As `Journal.offsetBefore`. */
+  offsetBefore(ageMs: number): Offset {
+    return this.#log.offsetBefore(ageMs);
+  }
+
+  toId(offset: Offset): string {
+    return toMessageId(this.#log.epoch, offset);
+  }
+
+  /** The events of these types after the offset, in pages; `undefined` when it cannot be proven that these are all. */
+  since(offset: Offset, types: readonly EventType[]): Generator<readonly LoggedEvent[], void> | undefined {
+    const pages = this.#log.since(offset, types);
+    return pages && this.#toPages(pages);
+  }
+
+  *#toPages(pages: Pages): Generator<readonly LoggedEvent[], void> {
+    for (const page of pages) yield page.map((message) => this.#toEvent(message));
+  }
+
+  #toEvent({ topic, offset, body }: Message): LoggedEvent {
+    // Nothing but `record` writes into the log.
+    return { id: this.toId(offset), offset, type: topic as EventType, json: body as string };
+  }
+}
