@@ -89,6 +89,14 @@ export class OverLimit extends PushError {
   }
 }
 
+/** What names a secret: where it stands among arguments that were not understood, any of them may be one. */
+const secretName = /key|secret|token|webhook/i;
+
+/** An argument that was not understood, as `quote` has it, unless it may be a secret, or stands beside one. */
+export function quoteArgument(argument: string, all: readonly string[]): string {
+  return all.some((one) => secretName.test(one)) ? "an argument" : quote(argument);
+}
+
 const shownCharacters = 64;
 
 /**

@@ -5,7 +5,7 @@
  * are one setting; the first of these that is there counts, else the default. The table of them is settings-table.ts.
  */
 import { parseArgs } from "node:util";
-import { quote } from "./errors.ts";
+import { quote, quoteArgument } from "./errors.ts";
 import { type Kind, kinds } from "./kinds.ts";
 import { settingsTable } from "./settings-table.ts";
 
@@ -52,7 +52,9 @@ export function readSettings(sources: SettingsSources): SettingsResult {
       const entry = layer.get(name);
       if (entry === undefined) continue;
       const value = parse(entry.text);
-      const shown = isSecret === true ? "what it is set to" : quote(entry.text);
+      // A flag without its value takes the next one for it.
+      const isTelling = isSecret === true || entry.text.startsWith("--");
+      const shown = isTelling ? "what it is set to" : quote(entry.text);
       if (value === undefined) problems.push(`${entry.where}: ${shown} is not ${expected}`);
       else settings[toCamelCase(name)] = value;
     }
@@ -181,7 +183,7 @@ function scan(argv: readonly string[]) {
     // What follows a flag that we do not know is most likely its value: one mistake, not two.
     if (token.kind === "positional" && !mayBeValue)
       problems.push(
-        `${quote(token.value)}: unexpected, expected a command (push, listen) first or only flags`,
+        `${quoteArgument(token.value, argv)}: unexpected, expected a command (push, listen, events) first or only flags`,
       );
     mayBeValue = false;
     if (token.kind !== "option") continue;
@@ -192,7 +194,11 @@ function scan(argv: readonly string[]) {
         value ?? (options[name]?.type === "boolean" ? "true" : undefined),
       ]);
     else {
-      problems.push(`${toPlain(rawName)}: unknown setting, expected one that --help lists`);
+      // One dash makes every letter a flag of its own, its value's too.
+      const argument = argv[token.index] ?? "";
+      const [written = ""] = argument.split("=", 1);
+      const problem = `${toPlain(argument.startsWith("--") ? rawName : written)}: unknown setting, expected one that --help lists`;
+      if (!problems.includes(problem)) problems.push(problem);
       mayBeValue = value === undefined;
     }
   }

@@ -316,6 +316,28 @@ test("whatever is given comes to settings or to problems, of one line each, and 
   );
 });
 
+describe("a secret is in no problem", () => {
+  const secret = "0123456789abcdefghij0123456789abcdefghij";
+  test.each([
+    [[`-api-key=${secret}`]],
+    [["--api-key=", secret]],
+    [["--", `--jwt-secret=${secret}`]],
+    [["--port", `--api-key=${secret}`]],
+    [["--port", `--jwt-secret=${secret}`, "--log-level", "loud"]],
+    [[`--api-kez=${secret}`]],
+    [["--webhook-secret", secret]],
+    [["--webhook", `${secret}://x`]],
+    [["api-key", secret]],
+  ])("%j", (argv) => {
+    const problems = problemsOf({ arguments: argv }).join("\n");
+
+    expect(problems).not.toBe("");
+    // Not a part of it either, and not letter by letter.
+    expect(problems).not.toContain(secret.slice(0, 8));
+    expect(problems.split("\n").length).toBeLessThan(4);
+  });
+});
+
 describe("every row of the table is", () => {
   for (const row of settingsTable)
     test(`in the help and in the README's table, with what it does and its default: ${row.name}`, () => {

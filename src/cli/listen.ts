@@ -1,18 +1,23 @@
 /**
  * `server-push listen`: prints what arrives, and comes back to where it was when the connection is lost.
  *
- *   connect ──► take frames ──► lost: wait a little ──► connect, with `since`
- *      │             └──► full: wait until all is written ──► connect, with `since`
- *      └──► refused: ask why ──► for good: end
- *                    └──► for now: wait as long as the server says ──► connect, with `since`
- *
  * A WebSocket cannot be told to wait, so a reader of our output that stalls ends the connection before too much waits for it: what
  * comes meanwhile is kept by the server's journal, and is fetched from there.
  */
-import { toEscapes } from "../errors.ts";
+import { toEscapes, quoteArgument } from "../errors.ts";
 import { mayReconnect, type MessageFrame, type ServerFrame, subprotocol } from "../protocol.ts";
-import { addressOptions, call, describeFailure, parse, readProblem, toCallUrl } from "./client.ts";
+import {
+  addressOptions,
+  call,
+  countRule,
+  describeFailure,
+  parse,
+  readCount,
+  toCallUrl,
+  urlRule,
+} from "./client.ts";
 import { fail, Lines, note, print } from "./output.ts";
+import { answerMs, describeGap, type Ending, follow, graceMs, toRefusal } from "./reconnect.ts";
 
 const help = `Print every message that arrives from a running server, one a line.
 
@@ -34,12 +39,6 @@ note says so. It ends when the server refuses it for good, as when its token has
 Exit status: 0 after --count messages, 1 refused or not reached, 2 wrong arguments.
 `;
 
-const firstPauseMs = 500;
-const longestPauseMs = 20_000;
-/** How long there may be no answer to a handshake, and how late a frame may be that is due. */
-const handshakeMs = 10_000;
-const graceMs = 2000;
-
 export async function listen(argv: readonly string[]): Promise<number> {
   const parsed = parse(argv, {
     ...addressOptions,
@@ -54,12 +53,11 @@ export async function listen(argv: readonly string[]): Promise<number> {
   const { userid, compid, since, json } = values;
   const [surplus] = positionals;
   if (surplus !== undefined)
-    return fail(2, `unexpected argument ${JSON.stringify(surplus)}, expected only options`);
-  if (values.count !== undefined && !/^[1-9]\d{0,14}$/.test(values.count))
-    return fail(2, "--count: expected a whole number from 1");
+    return fail(2, `${quoteArgument(surplus, argv)}: unexpected, expected only options`);
+  const count = readCount(values.count);
+  if (count === undefined) return fail(2, countRule);
   const url = toCallUrl(values.url, "/ws", { userid, compid, since });
-  if (url === undefined)
-    return fail(2, "--url: expected an http or https URL, such as http://127.0.0.1:8888");
+  if (url === undefined) return fail(2, urlRule);
 
   const token = values.token ?? process.env["SERVER_PUSH_TOKEN"];
   // A header could not carry it; what is wrong with it besides, the server says.
@@ -68,11 +66,11 @@ export async function listen(argv: readonly string[]): Promise<number> {
   const headers = token === undefined ? {} : { Authorization: `Bearer ${token}` };
 
   const lines = new Lines();
-  let wanted = values.count === undefined ? Number.POSITIVE_INFINITY : Number(values.count);
+  let wanted = count;
   const take = (frame: ServerFrame): boolean => {
     // A newer server may have more to say.
     if (frame.type !== "welcome" && frame.type !== "message" && frame.type !== "position") return true;
-    if (frame.type === "welcome" && frame.resumed === false) note(describeGap(url));
+    if (frame.type === "welcome" && frame.resumed === false) note(describeGap("messages", url));
     // What the back end answers to this very session has none.
     if (frame.id !== undefined) url.searchParams.set("since", frame.id);
     if (frame.type !== "message") return true;
@@ -80,40 +78,25 @@ export async function listen(argv: readonly string[]): Promise<number> {
     return --wanted > 0 && !lines.areFull;
   };
 
-  let everOpen = false;
-  let pauseMs = firstPauseMs;
-  for (;;) {
-    const { state, code, reason } = await receive(url, headers, take);
-    if (state === "opened" || state === "stopped") {
-      everOpen = true;
-      pauseMs = firstPauseMs;
-    }
-    if (state === "stopped") {
-      await lines.written();
-      if (wanted === 0) return 0;
-      continue;
-    }
-    // Where nothing was heard, nothing would be heard of the reason either.
-    const refusal = state === "connecting" || !everOpen ? await explain(url, headers) : undefined;
-    if (refusal !== undefined && (refusal.isFinal || !everOpen)) {
-      await lines.written();
-      return fail(1, refusal.reason);
-    }
-    if (!mayReconnect(code)) {
-      await lines.written();
-      return fail(1, `closed by the server: ${code} ${reason}`);
-    }
-    const waitMs = (refusal?.waitMs ?? 0) + Math.round(Math.random() * pauseMs);
-    const why = refusal?.reason ?? `connection lost (${[code, reason].join(" ").trim()})`;
-    note(`${why}, back in ${waitMs} ms`);
-    await Bun.sleep(waitMs);
-    pauseMs = Math.min(pauseMs * 2, longestPauseMs);
-  }
+  return await follow({
+    async connect(everOpen) {
+      const { state, code, reason } = await receive(url, headers, take);
+      if (state === "stopped") return { state, reason };
+      // Where nothing was heard, nothing would be heard of the reason either.
+      if (state === "connecting" || (state === "unheard" && !everOpen)) return await explain(url, headers);
+      const said = [code, reason].join(" ").trim();
+      return mayReconnect(code)
+        ? { state: state === "unheard" ? "refused" : state, reason: `connection lost (${said})` }
+        : { state: "opened", reason: `closed by the server: ${said}`, isFinal: true };
+    },
+    lines,
+    isDone: () => wanted === 0,
+  });
 }
 
 type Headers = Readonly<Record<string, string>>;
 
-interface Ending {
+interface Closing {
   /** How far it came: `unheard` when nothing answered the handshake, `stopped` when `take` wanted no more. */
   readonly state: "connecting" | "unheard" | "opened" | "stopped";
   readonly code: number;
@@ -121,13 +104,13 @@ interface Ending {
 }
 
 /** One connection, from its begin to its end: closes it when `take` wants no more, and gives it up when nothing is heard. */
-function receive(url: URL, headers: Headers, take: (frame: ServerFrame) => boolean): Promise<Ending> {
+function receive(url: URL, headers: Headers, take: (frame: ServerFrame) => boolean): Promise<Closing> {
   const target = new URL(url);
   target.protocol = url.protocol.replace("http", "ws");
   const socket = new WebSocket(target, { protocols: [subprotocol], headers });
-  const { promise, resolve } = Promise.withResolvers<Ending>();
-  let state: Ending["state"] = "connecting";
-  let silenceMs = handshakeMs;
+  const { promise, resolve } = Promise.withResolvers<Closing>();
+  let state: Closing["state"] = "connecting";
+  let silenceMs = answerMs;
   const giveUp = () => {
     // A farewell would wait for an answer that does not come.
     socket.terminate();
@@ -161,44 +144,19 @@ function receive(url: URL, headers: Headers, take: (frame: ServerFrame) => boole
   return promise;
 }
 
-/** Why a handshake failed. */
-interface Refusal {
-  readonly reason: string;
-  /** Whether trying again does not mend it. */
-  readonly isFinal: boolean;
-  /** For how long the server wants to be left alone. */
-  readonly waitMs: number;
-}
-
-/** What a proxy may answer too while its server is away, such as 404 or 502, is not among them. */
-const finalStatuses: ReadonlySet<number> = new Set([400, 401, 403]);
-
-/** The same URL without a handshake runs the same checks, and says what is wrong. */
-async function explain(url: URL, headers: Headers): Promise<Refusal> {
+/** Why a handshake failed: the same URL without one runs the same checks, and says what is wrong. */
+async function explain(url: URL, headers: Headers): Promise<Ending> {
   try {
-    const response = await call(url, { headers, signal: AbortSignal.timeout(handshakeMs) });
-    const { status } = response;
-    const reason =
-      status === 426
+    const response = await call(url, { headers, signal: AbortSignal.timeout(answerMs) });
+    return await toRefusal(
+      response,
+      response.status === 426
         ? `${url.origin} did not accept a WebSocket with the subprotocol ${subprotocol}`
-        : await readProblem(response);
-    return { reason, isFinal: finalStatuses.has(status), waitMs: readRetryAfter(response, reason) };
+        : undefined,
+    );
   } catch (error) {
-    return { reason: describeFailure(url, error), isFinal: false, waitMs: 0 };
+    return { state: "refused", reason: describeFailure(url, error) };
   }
-}
-
-/** A date, which RFC 9110 allows too, is not what our server sends. */
-function readRetryAfter({ headers }: Response, reason: string): number {
-  // Its end comes before that, and whoever follows may be there at once.
-  if (reason.startsWith("shutting_down: ")) return 0;
-  const seconds = headers.get("retry-after") ?? "";
-  return /^\d{1,6}$/.test(seconds) ? Math.min(Number(seconds) * 1000, longestPauseMs) : 0;
-}
-
-function describeGap(url: URL): string {
-  const since = url.searchParams.get("since");
-  return `messages may be missing: the server cannot resume after ${since}, as it restarted or keeps it no longer; going on from now`;
 }
 
 function toJson({ data, base64 }: MessageFrame): string {

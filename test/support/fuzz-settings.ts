@@ -124,20 +124,23 @@ const flag: fc.Arbitrary<readonly string[]> = fc.oneof(
   { weight: 1, arbitrary: unknown.map(([name, value]) => [`--${name}=${value}`]) },
   {
     weight: 1,
-    arbitrary: fc.constantFrom(["--insecure"], ["--http2"], ["-"], ["-x"], ["pish"]),
+    arbitrary: fc.constantFrom(
+      ["--insecure"],
+      ["--http2"],
+      ["-"],
+      ["-x"],
+      ["pish"],
+      ["--"],
+      ["--ping"],
+      [`-api-key=${values.keys[0]}`],
+    ),
   },
 );
 
-/**
- * The arguments of the server. A flag without its value is the last, and there is no bare `--`: what follows these is taken for a value or
- * for a word, and is shown.
- */
+/** The arguments of the server, slips of all kinds among them. */
 export const serverArguments: fc.Arbitrary<string[]> = fc
-  .tuple(
-    fc.array(flag, { maxLength: 4 }),
-    fc.oneof({ weight: 8, arbitrary: fc.constant([]) }, { weight: 1, arbitrary: fc.constant(["--ping"]) }),
-  )
-  .map(([flags, last]) => flags.flat().concat(last));
+  .array(flag, { maxLength: 4 })
+  .map((flags) => flags.flat());
 
 export const environment: fc.Arbitrary<Record<string, string>> = entries.map((all) =>
   Object.fromEntries(all.map(([name, value]) => [toVariable(name), value])),
