@@ -337,9 +337,12 @@ async function openEventLog(settings: Settings, logger: Logger): Promise<Journal
   const retention = { time: eventsMs, bytes: maxWebhookQueue, count: retainEvents };
   if (data === "") return openMemoryJournal({ retention });
   const path = `${data}-events`;
-  return await openSqliteJournal({ path, retention, maxOnce: 1, onceMs: rememberedMs, logger });
+  const onDisk = { ...retention, count: eventsOnDisk * retainEvents };
+  return await openSqliteJournal({ path, retention: onDisk, maxOnce: 1, onceMs: rememberedMs, logger });
 }
 
+/** How many are kept on disk, where they cost little, for each that is kept in memory. */
+const eventsOnDisk = 100;
 const eventsMs = 24 * 3_600_000;
 const pollMs = 10;
 const farewellMs = 250;

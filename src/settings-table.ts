@@ -281,8 +281,8 @@ export const settingsTable = [
   {
     name: "retain-events",
     kind: "countOrNone",
-    default: "100000",
-    help: "How many events are kept for /events to resume, and of those for a webhook over a restart; at most 24 hours",
+    default: "10000",
+    help: "How many events are kept for who resumes, for at most 24 hours; with --data a hundred times as many",
   },
   {
     name: "max-batch",

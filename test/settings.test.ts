@@ -64,7 +64,7 @@ test("without any source every setting has its default, in bytes and millisecond
     webhookTimeout: 10_000,
     webhookRetryTime: 86_400_000,
     maxWebhookQueue: 67_108_864,
-    retainEvents: 100_000,
+    retainEvents: 10_000,
     maxBatch: 4_194_304,
     maxBatchCount: 10_000,
     logLevel: "info",
