@@ -333,8 +333,8 @@ async function openJournal(settings: Settings, logger: Logger): Promise<Journal>
 
 /** A journal of its own, so that it is kept as the messages are: with `--data` in a file beside theirs. */
 async function openEventLog(settings: Settings, logger: Logger): Promise<Journal> {
-  const { data, retainEvents, maxWebhookQueue } = settings;
-  const retention = { time: eventsMs, bytes: maxWebhookQueue, count: retainEvents };
+  const { data, retainEvents, retainBytes } = settings;
+  const retention = { time: eventsMs, bytes: retainBytes, count: retainEvents };
   if (data === "") return openMemoryJournal({ retention });
   const path = `${data}-events`;
   const onDisk = { ...retention, count: eventsOnDisk * retainEvents };
