@@ -87,17 +87,21 @@ function openDestination(fd: number) {
 function toText(line: string): string {
   // The line is one that pino has just written: level, time and msg are there. Who reads it has a clock on the wall.
   const { level, time, msg, ...fields } = JSON.parse(line) as Record<string, string | number | boolean>;
-  const shown = Object.entries(fields).map(([name, value]) => `${name}=${toValue(value)}`);
   const head = `${new Date(String(time)).toTimeString().slice(0, 8)} ${String(level).padEnd(5)} ${msg}`;
-  return `${[head, ...shown].join("  ")}\n`;
+  return `${[head, ...toPairs(fields)].join("  ")}\n`;
 }
 
-function toValue(value: string | number | boolean): string {
-  if (typeof value !== "string") return String(value);
-  return /^[\p{L}\p{N}_.:/@+-]+$/u.test(value) ? value : toInert(JSON.stringify(value));
+/** `userid=123`, for each of them. */
+export function toPairs(fields: Readonly<Record<string, unknown>>): string[] {
+  return Object.entries(fields).map(([name, value]) => `${toShown(name)}=${toShown(value)}`);
+}
+
+function toShown(value: unknown): string {
+  if (typeof value === "string" && /^[\p{L}\p{N}_.:/@+-]+$/u.test(value)) return value;
+  return toInert(JSON.stringify(value));
 }
 
 /** JSON, with escapes also for what JSON may leave and a terminal acts on: C1 controls, separators, direction marks. */
-function toInert(json: string): string {
+export function toInert(json: string): string {
   return json.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, toEscapes);
 }

@@ -42,8 +42,8 @@ export interface Metrics {
   received: number;
   /** Events that could not be taken into their log. */
   eventsLost: number;
-  /** What became of an attempt to post an event, or of the event. */
-  webhook(outcome: WebhookOutcome): void;
+  /** What became of so many attempts to post an event, or of so many events. */
+  webhook(outcome: WebhookOutcome, count: number): void;
   /** Receipts of clients. */
   acknowledged: number;
   sessionsOpened: number;
@@ -116,7 +116,7 @@ export function createMetrics(build: { version: string; commit: string }): Metri
     received: 0,
     acknowledged: 0,
     eventsLost: 0,
-    webhook: (outcome) => webhookOutcomes.inc({ outcome }),
+    webhook: (outcome, count) => webhookOutcomes.inc({ outcome }, count),
     sessionsOpened: 0,
     replayed: 0,
     resumed: (proven) => resumes.inc({ proven: String(proven) }),

@@ -130,7 +130,7 @@ async function listen(
     maxBytes: settings.maxWebhookQueue,
     maxReply: settings.maxMessage,
     onReply: (session, reply) => sessions.get(session)?.reply?.(reply),
-    onOutcome: (outcome) => metrics.webhook(outcome),
+    onOutcome: (outcome, count) => metrics.webhook(outcome, count),
   });
   const eventReaders = new EventReaders();
   const limit = maxFileDescriptors();

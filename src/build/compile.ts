@@ -9,7 +9,7 @@
  */
 import { $, CryptoHasher } from "bun";
 import { mkdir, rename, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 
 const root = join(import.meta.dir, "../..");
 const dist = join(root, "dist");
@@ -25,8 +25,9 @@ const targets = [
   "windows-arm64",
 ];
 
-/** The program, and what runs in a worker of its own. */
-const entries = ["src/main.ts", "src/journal/sqlite-writer.ts"];
+/** What runs in a worker of its own. In the binary all of it lies in one folder, so no two may have the same name. */
+const workers = ["src/journal/sqlite-writer.ts", "src/webhook/post-worker.ts"];
+const entries = ["src/main.ts", ...workers];
 
 /** Enough for the largest message that `--max-message` allows by default, each byte percent-encoded, in a GET. */
 const maxHeaderSize = 262144;
@@ -67,14 +68,14 @@ async function compile(name: string, target?: string): Promise<void> {
     `--compile-exec-argv=--max-http-header-size=${maxHeaderSize}`,
     `--define=BUILD_COMMIT=${JSON.stringify(commit)}`,
     // A worker is found beside the file that starts it, in the source and in the binary alike.
-    "--root=src/journal",
+    "--entry-naming=[name].[ext]",
     `--outfile=${unfinished}`,
   ];
   await $`${process.execPath} build ${flags} ${entries}`.cwd(root).quiet();
   await rename(unfinished, join(dist, name));
   // The binary has these inside.
   await rm(`${unfinished}.map`, { force: true });
-  await rm(join(dist, "sqlite-writer.js.map"), { force: true });
+  for (const worker of workers) await rm(join(dist, `${basename(worker, ".ts")}.js.map`), { force: true });
   process.stdout.write(`dist/${name}\n`);
 }
 

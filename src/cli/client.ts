@@ -1,14 +1,19 @@
 /**
- * What `push` and `listen` share: their options, and the URL of a call.
+ * What the commands that call a server share: their options, and the URL of a call.
  */
 import { parseArgs, type ParseArgsOptionsConfig } from "node:util";
+import { apiKeyRule, isApiKey } from "../kinds.ts";
 import { isLoopback } from "../settings.ts";
 
-export const addressOptions = {
+export const callOptions = {
   url: { type: "string", default: "http://127.0.0.1:8888" },
+  help: { type: "boolean", short: "h", default: false },
+} as const satisfies ParseArgsOptionsConfig;
+
+export const addressOptions = {
+  ...callOptions,
   userid: { type: "string" },
   compid: { type: "string" },
-  help: { type: "boolean", short: "h", default: false },
 } as const satisfies ParseArgsOptionsConfig;
 
 /** The arguments, or what is wrong with them. */
@@ -24,6 +29,25 @@ export function parse<const Options extends ParseArgsOptionsConfig>(
     return `${problem}; --help lists the options`;
   }
 }
+
+export const countRule = "--count: expected a whole number from 1";
+
+/** After how many it ends: never, without one. `undefined` when it is none. */
+export function readCount(count: string | undefined): number | undefined {
+  if (count === undefined) return Number.POSITIVE_INFINITY;
+  return /^[1-9]\d{0,14}$/.test(count) ? Number(count) : undefined;
+}
+
+export const keyRule = `--api-key, or SERVER_PUSH_API_KEY: expected a key ${apiKeyRule}`;
+
+/** The header with the API key, if there is one; `undefined` when it is none. Of several that are valid, any will do. */
+export function readKey(given: string | undefined): { readonly Authorization?: string } | undefined {
+  const [key] = (given ?? process.env["SERVER_PUSH_API_KEY"])?.split(",") ?? [];
+  if (key === undefined) return {};
+  return isApiKey(key) ? { Authorization: `Bearer ${key}` } : undefined;
+}
+
+export const urlRule = "--url: expected an http or https URL, such as http://127.0.0.1:8888";
 
 /** `base` with this path and these parameters; `undefined` when `base` is not an http or https URL. */
 export function toCallUrl(
@@ -41,7 +65,7 @@ export function toCallUrl(
 }
 
 /** Makes the call. A proxy that the environment names is not for a server on this very machine, as it is not for a WebSocket. */
-export async function call(url: URL, init?: RequestInit): Promise<Response> {
+export async function call(url: URL, init?: BunFetchRequestInit): Promise<Response> {
   if (isLoopback(url.hostname.replace(/^\[|\]$/g, "")))
     process.env["NO_PROXY"] = [process.env["NO_PROXY"] ?? "", url.hostname].filter(Boolean).join(",");
   return await fetch(url, init);

@@ -10,8 +10,9 @@ Usage:
   server-push [serve] [SETTINGS]               Serve
   server-push push [OPTIONS] [MESSAGE]         Push a message, from standard input where none is given
   server-push listen [OPTIONS]                 Print every message that arrives, one a line
+  server-push events [OPTIONS]                 Print what happens at a server, one event a line
 
-  server-push --help | --version               Also: server-push push --help, server-push listen --help
+  server-push --help | --version               Also: server-push push --help, listen --help, events --help
 
 Settings, each with its default. A setting is also read from the environment (--max-message is
 SERVER_PUSH_MAX_MESSAGE) and from a TOML file (max-message = "1MiB"); a flag comes before the environment,

@@ -1,8 +1,17 @@
 /**
  * `server-push push`: pushes one message to a running server.
  */
-import { apiKeyRule, isApiKey } from "../kinds.ts";
-import { addressOptions, call, describeFailure, parse, readProblem, toCallUrl } from "./client.ts";
+import {
+  addressOptions,
+  call,
+  describeFailure,
+  keyRule,
+  parse,
+  readKey,
+  readProblem,
+  toCallUrl,
+  urlRule,
+} from "./client.ts";
 import { fail, print } from "./output.ts";
 
 const help = `Push a message to a running server.
@@ -49,20 +58,17 @@ export async function push(argv: readonly string[]): Promise<number> {
   // A header could not carry it; what the server wants of it besides, the server says.
   if (idempotencyKey !== undefined && !/^[\x20-\x7e]*$/.test(idempotencyKey))
     return fail(2, "--idempotency-key: expected characters of printable ASCII");
-  // Of several that are valid, any will do.
-  const [apiKey] = (values["api-key"] ?? process.env["SERVER_PUSH_API_KEY"])?.split(",") ?? [];
-  if (apiKey !== undefined && !isApiKey(apiKey))
-    return fail(2, `--api-key, or SERVER_PUSH_API_KEY: expected a key ${apiKeyRule}`);
+  const authorization = readKey(values["api-key"]);
+  if (authorization === undefined) return fail(2, keyRule);
   const url = toCallUrl(values.url, all ? "/pushtoall" : "/push", { userid, compid, event, key, ttl });
-  if (url === undefined)
-    return fail(2, "--url: expected an http or https URL, such as http://127.0.0.1:8888");
+  if (url === undefined) return fail(2, urlRule);
   const [message = "-"] = positionals;
   if (message === "-" && process.stdin.isTTY)
     return fail(2, "expected a MESSAGE, as an argument or on standard input");
   const body = message === "-" ? await Bun.stdin.bytes() : message;
   const headers = {
     "Content-Type": values.binary ? "application/octet-stream" : "text/plain; charset=utf-8",
-    ...(apiKey !== undefined && { Authorization: `Bearer ${apiKey}` }),
+    ...authorization,
     ...(idempotencyKey !== undefined && { "Idempotency-Key": idempotencyKey }),
   };
   try {

@@ -1,84 +1,118 @@
 /**
- * Events on their way to a back end that is called: a webhook, as *Standard Webhooks* (standardwebhooks.com) has them.
+ * Events on their way to a back end that is called.
  *
  *   event ──► lane of its session ──► ready ──► one of `connections` requests ──► taken
  *                     ▲                               │ not taken
  *                     └── after a pause, which grows ◄┘
  *
  * A session's events are in one lane, and the next of a lane is sent when the one before was taken: so they arrive in their order, and one
- * that is not taken holds up nobody but its own session. When nothing at all is taken any more, one request at a time finds out when
- * that is over. An event may arrive twice, as nobody knows whether a request whose answer was lost has been taken; then it has the
- * same id.
+ * that is not taken holds up nobody but its own session. Lanes that are tried again have no more than half of the requests, so that many
+ * whose requests hang leave room for the others. When nothing is taken any more, whoever's event it is, the back end is down: one request at
+ * a time finds out when that is over.
  *
- * What waits is bounded. When it is full, the oldest events of coming and going make room; when only messages wait, no more are
- * taken (`hasRoom`), and the client that sends one is told.
+ * An event may arrive twice, as nobody knows whether a request whose answer was lost has been taken; then it has the same id.
+ *
+ * What waits is bounded. When it is full, the oldest events of coming and going make room. Messages are never dropped: whoever offers them asks
+ * before whether there is room (`settledBytes`).
  */
-import { createHmac } from "node:crypto";
 import type { LoggedEvent } from "../events.ts";
-import type { Logger } from "../logger.ts";
-import type { Offset } from "../message.ts";
+import { type Offset, sizeOf } from "../message.ts";
 import type { WebhookOutcome } from "../metrics.ts";
+import { type Lines, Notices } from "./notices.ts";
+import type { Answer, Letter, Refusal, Taken } from "./request.ts";
+
+/** How long an event waits to be tried again: from `first` on, twice as long each time. In milliseconds. */
+export interface Pauses {
+  readonly first: number;
+  /** While nothing at all is taken: about this long after a back end is there again, it has events. */
+  readonly longestWhileDown: number;
+  /** While others are taken. */
+  readonly longest: number;
+}
 
 export interface WebhookOptions {
-  readonly url: string;
-  /** What the requests are signed with, each; without any they are not. */
-  readonly secrets: readonly Uint8Array[];
-  /** How long an answer may take, in milliseconds. */
-  readonly timeoutMs: number;
+  /** As it is shown, without a secret. */
+  readonly name: string;
+  /** Tries it once; never rejects. */
+  readonly post: (letter: Letter) => Promise<Answer>;
   /** For how long an event is tried, in milliseconds. */
   readonly retryMs: number;
   /** What may wait, in bytes. */
   readonly maxBytes: number;
-  readonly logger: Logger;
-  /** The largest answer that is a message, in bytes. */
-  readonly maxReply: number;
+  readonly logger: Lines;
   /** What this session has sent was taken, and answered with this text. */
   readonly onReply: (session: string, reply: string) => void;
   readonly onOutcome: (outcome: WebhookOutcome) => void;
+  readonly pauses?: Pauses;
 }
 
-const connections = 32;
-const firstPauseMs = 500;
-const longestPauseMs = 60_000;
+/** How many requests there are at once. */
+export const connections = 32;
+
+const defaultPauses: Pauses = { first: 500, longestWhileDown: 10_000, longest: 60_000 };
+/** A back end that asks for more is asked again all the same. */
+const longestRetryAfterMs = 60_000;
 /** What an event is reckoned at beside its text. */
-const overheadBytes = 256;
+const overheadBytes = 512;
+const sweepMs = 1000;
+
+/** What an event takes of the queue, in bytes. */
+export function weigh(json: string): number {
+  return sizeOf(json) + overheadBytes;
+}
 
 interface Queued {
   readonly event: LoggedEvent;
   readonly bytes: number;
   readonly since: number;
-  isDropped: boolean;
+  readonly lane: Lane;
+  isSending: boolean;
 }
 
 interface Lane {
   readonly key: string;
+  /** Never empty. */
   readonly queue: Queued[];
+  /** How often its first event was tried, and how many the webhook had taken before that. */
   attempts: number;
+  takenBefore: number;
+  pause: Timer | undefined;
 }
 
 export class Webhook {
   readonly #options: WebhookOptions;
+  readonly #pauses: Pauses;
+  readonly #notices: Notices;
   readonly #lanes = new Map<string, Lane>();
-  /** Lanes whose first event may be sent now, in turn. */
-  readonly #ready = new Set<Lane>();
+  /** Lanes whose first event may be sent now, in turn: those where it was not tried yet, and the others. */
+  readonly #fresh = new Set<Lane>();
+  readonly #again = new Set<Lane>();
   /** All that waits, the oldest first. */
   readonly #waiting = new Map<Offset, Queued>();
   /** What of it may make room. */
   readonly #droppable = new Set<Queued>();
-  readonly #requests = new Set<AbortController>();
   #bytes = 0;
-  #droppableBytes = 0;
+  #sending = 0;
+  #sendingAgain = 0;
+  #settledBytes = 0;
   /** Up to where it has been offered everything. */
   #offered: Offset;
-  #failuresInARow = 0;
+  #taken = 0;
+  /** Lanes that have failed since something was taken. */
+  readonly #failing = new Set<string>();
+  #probes = 0;
   #probe: Timer | undefined = undefined;
-  readonly #pauses = new Set<Timer>();
+  readonly #sweep: Timer;
   #isClosed = false;
 
   /** @param after the event up to which everything was taken before */
   constructor(options: WebhookOptions, after: Offset) {
     this.#options = options;
+    this.#pauses = options.pauses ?? defaultPauses;
+    this.#notices = new Notices(options.logger, { url: options.name });
     this.#offered = after;
+    this.#sweep = setInterval(() => this.#expire(), Math.min(sweepMs, options.retryMs));
+    this.#sweep.unref();
   }
 
   /** How many events wait, those that are being sent among them. */
@@ -92,241 +126,207 @@ export class Webhook {
     return this.#offered;
   }
 
-  /** Whether a message of so many bytes can wait. */
-  hasRoom(bytes: number): boolean {
-    return this.#bytes - this.#droppableBytes + bytes + overheadBytes <= this.#options.maxBytes;
+  /** How many bytes of messages wait no more, of all that were ever offered. */
+  get settledBytes(): number {
+    return this.#settledBytes;
   }
 
-  /** Sends it when its turn comes. */
+  /** Sends it when its turn comes; nothing when it had it before. */
   offer(event: LoggedEvent): void {
+    if (event.offset <= this.#offered) return;
     this.#offered = event.offset;
-    const bytes = event.json.length + overheadBytes;
-    const queued = { event, bytes, since: Date.now(), isDropped: false };
+    const bytes = weigh(event.json);
     const isDroppable = event.type !== "message.received";
-    for (const oldest of this.#droppable) {
-      if (this.#bytes + bytes <= this.#options.maxBytes) break;
-      this.#drop(oldest);
-    }
-    if (isDroppable && this.#bytes + bytes > this.#options.maxBytes)
-      return this.#options.onOutcome("dropped");
+    if (!this.#makeRoom(bytes) && isDroppable) return this.#options.onOutcome("dropped");
+    const key = toLaneKey(event);
+    const known = this.#lanes.get(key);
+    const lane = known ?? { key, queue: [], attempts: 0, takenBefore: 0, pause: undefined };
+    const queued = { event, bytes, since: Date.now(), lane, isSending: false };
     this.#bytes += bytes;
     this.#waiting.set(event.offset, queued);
-    if (isDroppable) {
-      this.#droppable.add(queued);
-      this.#droppableBytes += bytes;
+    lane.queue.push(queued);
+    if (isDroppable) this.#droppable.add(queued);
+    if (known === undefined) {
+      this.#lanes.set(key, lane);
+      this.#fresh.add(lane);
     }
-    const key = toLane(event);
-    const lane = this.#lanes.get(key);
-    if (lane !== undefined) {
-      lane.queue.push(queued);
-      return;
-    }
-    const own = { key, queue: [queued], attempts: 0 };
-    this.#lanes.set(key, own);
-    this.#ready.add(own);
     this.#pump();
-  }
-
-  /** Resolves when nothing waits any more, or after so many milliseconds. */
-  async flush(timeMs: number): Promise<void> {
-    const deadline = performance.now() + timeMs;
-    while (this.#waiting.size > 0 && performance.now() < deadline) await Bun.sleep(flushPollMs);
   }
 
   close(): void {
     this.#isClosed = true;
+    clearInterval(this.#sweep);
     clearTimeout(this.#probe);
-    for (const pause of this.#pauses) clearTimeout(pause);
-    for (const request of this.#requests) request.abort();
+    for (const { pause } of this.#lanes.values()) clearTimeout(pause);
   }
 
-  /** When nothing is taken any more: so many failures in a row are not those of one session. */
-  get #isBroken(): boolean {
-    return this.#failuresInARow >= connections;
+  /** So many sessions without one event that is taken are not to blame themselves. */
+  get #isDown(): boolean {
+    return this.#failing.size >= connections;
+  }
+
+  /** Drops the oldest that may be dropped, as long as that is needed; tells whether there is room then. */
+  #makeRoom(bytes: number): boolean {
+    const { maxBytes } = this.#options;
+    if (this.#bytes + bytes <= maxBytes) return true;
+    this.#notices.warn("a webhook's queue is full: the oldest events of coming and going are dropped", {
+      waiting: this.size,
+      limit: maxBytes,
+    });
+    for (const oldest of this.#droppable) {
+      if (this.#bytes + bytes <= maxBytes) break;
+      this.#remove(oldest, "dropped");
+    }
+    return this.#bytes + bytes <= maxBytes;
+  }
+
+  #remove(queued: Queued, outcome: WebhookOutcome): void {
+    const { event, bytes, lane } = queued;
+    this.#waiting.delete(event.offset);
+    this.#bytes -= bytes;
+    if (event.type === "message.received") this.#settledBytes += bytes;
+    this.#droppable.delete(queued);
+    const place = lane.queue.indexOf(queued);
+    lane.queue.splice(place, 1);
+    this.#options.onOutcome(outcome);
+    if (place > 0) return;
+    // What it waited for is over.
+    clearTimeout(lane.pause);
+    this.#fresh.delete(lane);
+    this.#again.delete(lane);
+    lane.pause = undefined;
+    lane.attempts = 0;
+    if (lane.queue.length > 0) this.#fresh.add(lane);
+    else this.#lanes.delete(lane.key);
+  }
+
+  #expire(): void {
+    const before = Date.now() - this.#options.retryMs;
+    for (const queued of this.#waiting.values()) {
+      if (queued.since > before) break;
+      if (queued.isSending) continue;
+      const { id, type } = queued.event;
+      const { attempts } = queued.lane;
+      this.#notices.warn("a webhook did not take an event in time, and it is given up", {
+        id,
+        type,
+        attempts,
+      });
+      this.#remove(queued, "expired");
+    }
+    this.#pump();
   }
 
   #pump(): void {
     if (this.#isClosed || this.#probe !== undefined) return;
-    for (const lane of this.#ready) {
-      if (this.#requests.size >= (this.#isBroken ? 1 : connections)) return;
-      this.#ready.delete(lane);
-      const queued = this.#first(lane);
-      if (queued === undefined) this.#lanes.delete(lane.key);
-      else void this.#attempt(lane, queued);
+    while (this.#sending < (this.#isDown ? 1 : connections)) {
+      const lane = this.#nextLane();
+      const queued = lane?.queue[0];
+      if (lane === undefined || queued === undefined) return;
+      this.#fresh.delete(lane);
+      this.#again.delete(lane);
+      void this.#attempt(queued);
     }
   }
 
-  /** The lane's first event that is still to be sent. */
-  #first({ queue }: Lane): Queued | undefined {
-    for (let first = queue[0]; first !== undefined; first = queue[0]) {
-      const isOver = Date.now() - first.since > this.#options.retryMs;
-      if (!first.isDropped && !isOver) return first;
-      queue.shift();
-      if (!first.isDropped) this.#settle(first, "expired");
-    }
-    return undefined;
+  #nextLane(): Lane | undefined {
+    if (this.#isDown) return first(this.#fresh) ?? first(this.#again);
+    const again = this.#sendingAgain < connections / 2 ? first(this.#again) : undefined;
+    return again ?? first(this.#fresh);
   }
 
-  async #attempt(lane: Lane, queued: Queued): Promise<void> {
-    const controller = new AbortController();
-    this.#requests.add(controller);
-    const timer = setTimeout(() => controller.abort(), this.#options.timeoutMs);
-    const answer = await this.#post(queued.event, controller.signal);
-    clearTimeout(timer);
-    this.#requests.delete(controller);
+  async #attempt(queued: Queued): Promise<void> {
+    const { lane, event } = queued;
+    const isAgain = lane.attempts > 0;
+    if (!isAgain) lane.takenBefore = this.#taken;
+    lane.attempts++;
+    queued.isSending = true;
+    this.#droppable.delete(queued);
+    this.#sending++;
+    if (isAgain) this.#sendingAgain++;
+    const { id, json, type } = event;
+    const answer = await this.#options.post({ id, json, wantsReply: type === "message.received" });
+    this.#sending--;
+    if (isAgain) this.#sendingAgain--;
+    queued.isSending = false;
     if (this.#isClosed) return;
-    if (answer.isTaken) this.#succeed(lane, queued, answer.reply);
-    else this.#fail(lane, answer);
+    if (answer.isTaken) this.#succeed(queued, answer);
+    else this.#fail(queued, answer);
     this.#pump();
   }
 
-  #succeed(lane: Lane, queued: Queued, reply: string | undefined): void {
-    if (this.#isBroken)
-      this.#options.logger.info("a webhook takes events again", {
-        url: toShown(this.#options.url),
-        waiting: this.size,
-      });
-    this.#failuresInARow = 0;
-    lane.attempts = 0;
-    lane.queue.shift();
-    this.#settle(queued, "taken");
-    if (reply !== undefined && reply !== "") this.#reply(queued.event, reply);
-    if (lane.queue.length > 0) this.#ready.add(lane);
-    else this.#lanes.delete(lane.key);
+  #succeed(queued: Queued, { reply, unusable }: Taken): void {
+    const { event, lane } = queued;
+    this.#taken++;
+    if (this.#isDown || lane.attempts > 1)
+      this.#notices.over("a webhook takes events again", { waiting: this.size });
+    this.#failing.clear();
+    this.#probes = 0;
+    clearTimeout(this.#probe);
+    this.#probe = undefined;
+    this.#remove(queued, "taken");
+    if (reply !== undefined && reply !== "") this.#options.onReply(toSession(event.json) ?? "", reply);
+    if (unusable !== undefined)
+      this.#notices.warn("the answer of a webhook cannot be sent to its session", { reason: unusable });
   }
 
-  #reply({ type, json }: LoggedEvent, reply: string): void {
-    if (type === "message.received") this.#options.onReply(readData(json).session ?? "", reply);
-  }
-
-  #fail(lane: Lane, { reason, retryAfterMs = 0 }: Refusal): void {
-    const { logger, onOutcome, url } = this.#options;
-    onOutcome("failed");
-    this.#failuresInARow++;
-    if (this.#failuresInARow === 1 || this.#failuresInARow === connections)
-      logger.warn(this.#isBroken ? "a webhook takes no events" : "a webhook did not take an event", {
-        url: toShown(url),
-        reason,
-        waiting: this.size,
-      });
-    if (!this.#isBroken) {
-      this.#pause(toPause(lane.attempts++, retryAfterMs), () => this.#ready.add(lane));
+  #fail(queued: Queued, { reason, retryAfterMs = 0 }: Refusal): void {
+    const { event, lane } = queued;
+    const { id, type } = event;
+    this.#options.onOutcome("failed");
+    if (type !== "message.received") this.#droppable.add(queued);
+    const wasDown = this.#isDown;
+    if (!wasDown) this.#failing.add(lane.key);
+    if (this.#isDown && !wasDown)
+      this.#notices.warn("a webhook takes no events", { reason, waiting: this.size });
+    else this.#notices.warn("a webhook did not take an event", { reason, id, type, waiting: this.size });
+    const { longest, longestWhileDown } = this.#pauses;
+    if (!this.#isDown) {
+      // Where others are taken, it is the event that is not liked.
+      const most = this.#taken > lane.takenBefore ? longest : longestWhileDown;
+      const wait = this.#toPause(lane.attempts - 1, most, retryAfterMs);
+      lane.pause = setTimeout(() => {
+        lane.pause = undefined;
+        this.#again.add(lane);
+        this.#pump();
+      }, wait);
       return;
     }
     // Nobody in particular is to blame, so nobody in particular waits.
-    this.#ready.add(lane);
+    this.#again.add(lane);
     this.#probe ??= setTimeout(
       () => {
         this.#probe = undefined;
         this.#pump();
       },
-      Math.min(toPause(this.#failuresInARow - connections, retryAfterMs), longestProbeMs),
+      this.#toPause(this.#probes++, longestWhileDown, retryAfterMs),
     );
   }
 
-  #pause(ms: number, then: () => void): void {
-    const timer = setTimeout(() => {
-      this.#pauses.delete(timer);
-      then();
-      this.#pump();
-    }, ms);
-    this.#pauses.add(timer);
-  }
-
-  async #post({ id, json }: LoggedEvent, signal: AbortSignal): Promise<Answer> {
-    try {
-      const response = await fetch(this.#options.url, {
-        method: "POST",
-        headers: { "Content-Type": "application/json", ...this.#sign(id, json) },
-        body: json,
-        redirect: "manual",
-        signal,
-      });
-      const reply = await readLimited(response, this.#options.maxReply);
-      if (response.ok) return { isTaken: true, reply: response.status === 200 ? reply : undefined };
-      const retryAfter = Number(response.headers.get("retry-after"));
-      return {
-        isTaken: false,
-        reason: `it answered ${response.status}`,
-        ...(retryAfter > 0 && { retryAfterMs: retryAfter * 1000 }),
-      };
-    } catch (error) {
-      const what = error instanceof Error ? error.message : String(error);
-      return { isTaken: false, reason: signal.aborted ? `no answer in ${this.#options.timeoutMs} ms` : what };
-    }
-  }
-
-  /** The headers of Standard Webhooks: over all secrets, so that one can be replaced by another. */
-  #sign(id: string, json: string): Record<string, string> {
-    const timestamp = String(Math.floor(Date.now() / 1000));
-    const signatures = this.#options.secrets.map(
-      (secret) => `v1,${createHmac("sha256", secret).update(`${id}.${timestamp}.${json}`).digest("base64")}`,
-    );
-    return {
-      "webhook-id": id,
-      "webhook-timestamp": timestamp,
-      ...(signatures.length > 0 && { "webhook-signature": signatures.join(" ") }),
-    };
-  }
-
-  #drop(queued: Queued): void {
-    queued.isDropped = true;
-    this.#settle(queued, "dropped");
-  }
-
-  #settle(queued: Queued, outcome: WebhookOutcome): void {
-    this.#waiting.delete(queued.event.offset);
-    this.#bytes -= queued.bytes;
-    if (this.#droppable.delete(queued)) this.#droppableBytes -= queued.bytes;
-    this.#options.onOutcome(outcome);
+  /** Twice as long each time, and at random the half of it, so that many lanes do not come back at one moment. */
+  #toPause(attempts: number, most: number, retryAfterMs: number): number {
+    const pause = Math.min(most, this.#pauses.first * 2 ** Math.min(attempts, 16));
+    return Math.max(pause * (0.5 + Math.random() / 2), Math.min(retryAfterMs, longestRetryAfterMs));
   }
 }
 
-interface Refusal {
-  readonly isTaken: false;
-  readonly reason: string;
-  readonly retryAfterMs?: number;
+function first<Item>(items: Iterable<Item>): Item | undefined {
+  for (const item of items) return item;
+  return undefined;
 }
-
-type Answer = Refusal | { readonly isTaken: true; readonly reply: string | undefined };
-
-const flushPollMs = 10;
-const longestProbeMs = 15_000;
 
 /** What has to arrive in order: what is of one session, or of one user. All else is each for itself. */
-function toLane({ id, type, json }: LoggedEvent): string {
+function toLaneKey({ id, type, json }: LoggedEvent): string {
   if (type === "message.unclaimed") return id;
-  const { session, userid } = readData(json);
-  return session === undefined ? `user ${userid}` : `session ${session}`;
+  const session = toSession(json);
+  if (session !== undefined) return session;
+  const { data } = JSON.parse(json) as { data: { userid?: string } }; // as `Events.record` has written it
+  return `user ${data.userid}`;
 }
 
-/** What `Events.record` has written. */
-function readData(json: string): { readonly session?: string; readonly userid?: string } {
-  return (JSON.parse(json) as { data: { session?: string; userid?: string } }).data;
-}
+/** A message may be long, so it is not parsed for what stands before it. */
+const beforeMessage = /^\{"type":"[\w.]+","timestamp":"[\w.:-]+","data":\{"session":"([\w-]+)"/;
 
-/** Twice as long each time, and at random the half of it, so that many lanes do not come back at one moment. */
-function toPause(attempts: number, retryAfterMs: number): number {
-  const longest = Math.min(longestPauseMs, firstPauseMs * 2 ** Math.min(attempts, 16));
-  return Math.max(longest * (0.5 + Math.random() / 2), Math.min(retryAfterMs, longestPauseMs));
-}
-
-/** Without what a URL may have of a secret: its user, its query. */
-export function toShown(url: string): string {
-  const { origin, pathname } = new URL(url);
-  return origin + pathname;
-}
-
-/** The text of an answer, or `undefined` when it is larger. The connection can be used again only after it was read. */
-async function readLimited(response: Response, limit: number): Promise<string | undefined> {
-  const length = response.headers.get("content-length");
-  if (length !== null && Number(length) <= limit) return await response.text();
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of response.body ?? []) {
-    size += chunk.length;
-    if (size > limit) return undefined;
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString();
+function toSession(json: string): string | undefined {
+  return beforeMessage.exec(json)?.[1];
 }

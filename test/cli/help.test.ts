@@ -32,7 +32,7 @@ test("--help lists every setting with its default", async () => {
   expect(status).toBe(0);
 });
 
-test.each(["--help", "push --help", "listen --help"])(
+test.each(["--help", "push --help", "listen --help", "events --help"])(
   "what %s prints fits a terminal of 120 columns",
   async (words) => {
     const { stdout } = await run([...program, ...words.split(" ")]);
@@ -55,6 +55,7 @@ test.each([
     ["--userid", "--compid", "--all", "--event", "--key", "--ttl", "--idempotency-key", "--binary", "--url"],
   ],
   ["listen", ["--userid", "--compid", "--since", "--count", "--json", "--url"]],
+  ["events", ["--types", "--since", "--count", "--json", "--api-key", "--url"]],
 ] as const)("the help of %s names each of its options", async (command, options) => {
   const { status, stdout, stderr } = await run([...program, command, "--help"]);
 

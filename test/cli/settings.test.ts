@@ -112,7 +112,7 @@ test.each([
   [
     "an unknown command",
     ["pish"],
-    '"pish": unexpected, expected a command (push, listen) first or only flags',
+    '"pish": unexpected, expected a command (push, listen, events) first or only flags',
   ],
   ["an address that others can reach", ["--host=0.0.0.0"], '"0.0.0.0" is not a loopback address'],
 ])("%s is refused", async (_, argv, said) => {
