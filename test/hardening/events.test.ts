@@ -18,7 +18,7 @@ setDefaultTimeout(30_000);
 const settings = {
   "max-receive-rate": "1000000",
   "max-message": "64KiB",
-  "max-webhook-queue": "4MiB",
+  "retain-bytes": "4MiB",
   "retain-events": "20000",
 };
 
