@@ -285,8 +285,12 @@ test.each([
     parameters.some((parameter) => "name" in parameter && parameter.name === header),
   );
 
-  const calls = taking.map(({ method, path }) => `${method} ${path}`);
-  expect(calls.toSorted().join(" ")).toBe(expected);
+  expect(
+    taking
+      .map(({ method, path }) => `${method} ${path}`)
+      .toSorted()
+      .join(" "),
+  ).toBe(expected);
 });
 
 test("the headers that say where a stream begins are in the document, for whom they are sent to", async () => {
