@@ -47,7 +47,7 @@ export function batchRoutes(parts: BatchRoutesParts) {
       metrics.pushed((performance.now() - began) / 1000);
       return new Response(JSON.stringify(receipts), {
         status: receipts.some(({ sessions }) => sessions > 0) ? 200 : 202,
-        headers: headersOf(repeated, connections.areLeaving),
+        headers: headersOf(request, repeated, connections.areLeaving),
       });
     },
     { parse: "none", detail: describeBatch() },

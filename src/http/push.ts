@@ -112,7 +112,7 @@ export function pushRoutes({
   }
 
   function publish(call: Call, topic: string, body: Body, query: Options): Response | Promise<Response> {
-    const { request, publisher, began } = call;
+    const { request, publisher } = call;
     checkBody(body, maxMessage);
     const draft = toDraft(topic, body, query);
     const idempotencyKey = readIdempotencyKey(request.headers);
@@ -123,36 +123,38 @@ export function pushRoutes({
     if (idempotencyKey !== undefined)
       return hub
         .publishAll([draft], idempotencyKey, publisher)
-        .then(({ receipts: [receipt], repeated }) => answer(receipt, began, repeated))
+        .then(({ receipts: [receipt], repeated }) => answer(call, receipt, repeated))
         .catch((error: unknown) => answerError(error, request));
     const receipt = hub.publish(draft, publisher);
-    if (!(receipt instanceof Promise)) return answer(receipt, began);
+    if (!(receipt instanceof Promise)) return answer(call, receipt);
     return receipt
-      .then((given) => answer(given, began))
+      .then((given) => answer(call, given))
       .catch((error: unknown) => answerError(error, request));
   }
 
   async function publishAndWait(
-    { request, publisher, began }: Call,
+    call: Call,
     draft: Draft,
     seconds: number,
     idempotencyKey: string | undefined,
   ): Promise<Response> {
+    const { request, publisher } = call;
     hub.receipts.checkRoom();
     allowSilence(request, seconds + graceSeconds);
     const outcome = await hub.publishAll([draft], idempotencyKey, publisher);
     const [receipt] = outcome.receipts;
     const offset = hub.toOffset(receipt?.id ?? "");
     // What came of the first push is not known any more.
-    if (outcome.repeated || offset === undefined) return answer(receipt, began, outcome.repeated);
+    if (outcome.repeated || offset === undefined) return answer(call, receipt, outcome.repeated);
     const published = performance.now();
     const received = await hub.receipts.wait({ ...draft, offset }, seconds * 1000);
-    return answer(receipt, began + (performance.now() - published), false, received);
+    const waited = performance.now() - published;
+    return answer({ ...call, began: call.began + waited }, receipt, false, received);
   }
 
   function answer(
+    { request, began }: Call,
     receipt: Receipt | undefined,
-    began: number,
     repeated = false,
     received?: number,
   ): Response {
@@ -163,7 +165,7 @@ export function pushRoutes({
     const more = received === undefined ? "" : `,"received":${received}`;
     return new Response(`{"id":"${id}","sessions":${sessions}${more}}`, {
       status: sessions > 0 || received === 1 ? 200 : 202,
-      headers: headersOf(repeated, connections.areLeaving),
+      headers: headersOf(request, repeated, connections.areLeaving),
     });
   }
 }

@@ -58,7 +58,7 @@ const pages: readonly Call[] = [
   "/swagger/ui.css",
 ].map((target) => ({ method: "GET", target }));
 
-/** Makes the call, and leaves what it does not need of the answer. */
+/** Makes the call as a browser does, and leaves what it does not need of the answer. */
 async function ask(
   { url }: TestServer,
   { method, target, body, type }: Call,
@@ -67,7 +67,7 @@ async function ask(
   const answer = await fetch(url + target, {
     method,
     redirect: "manual",
-    headers: { ...(type !== undefined && { "Content-Type": type }), ...more },
+    headers: { "Sec-Fetch-Site": "none", ...(type !== undefined && { "Content-Type": type }), ...more },
     ...(body !== undefined && { body }),
   });
   await answer.body?.cancel();
@@ -123,6 +123,13 @@ describe.each([...calls, ...pages].map((call) => [call.method, call.target, call
     });
   },
 );
+
+test("a push of no browser is told what costs nothing: not to guess, and not to keep", async () => {
+  const { headers } = await fetch(`${open.url}/push?userid=1&message=m`);
+
+  expect(headers.get("x-content-type-options")).toBe("nosniff");
+  expect(headers.get("cache-control")).toBe("no-store");
+});
 
 test("what is true at this moment only, or for who has asked, is kept by no cache", async () => {
   for (const call of calls) {
