@@ -37,11 +37,13 @@ export class Events {
   /** Of the newest event: many have the same. */
   #timestamp = { ms: 0, text: "" };
   #lastRecorded: Promise<unknown> = Promise.resolve();
+  #underWay = 0;
 
   constructor({ log, onLost }: EventsParts) {
     this.#log = log;
     this.#onLost = onLost;
-    log.tail((messages) => {
+    log.tail((messages, here) => {
+      if (here) this.#underWay -= messages.reduce((sum, { body }) => sum + body.length, 0);
       if (this.#listeners.size === 0) return;
       for (const message of messages) {
         const event = this.#toEvent(message);
@@ -54,12 +56,22 @@ export class Events {
   record(type: EventType, data: EventData): void {
     // Put together by hand: what clients send would cost twice as much otherwise.
     const json = `{"type":"${type}","timestamp":"${this.#toTimestamp(Date.now())}","data":${JSON.stringify(data)}}`;
+    this.#underWay += json.length;
+    const lose = () => {
+      this.#underWay -= json.length;
+      this.#onLost(1);
+    };
     try {
       const taken = this.#log.append([{ topic: type, body: json }]);
-      if (taken instanceof Promise) this.#lastRecorded = taken.catch(() => this.#onLost(1));
+      if (taken instanceof Promise) this.#lastRecorded = taken.catch(lose);
     } catch {
-      this.#onLost(1);
+      lose();
     }
+  }
+
+  /** How much was recorded and is not handed over yet, in characters. */
+  get underWay(): number {
+    return this.#underWay;
   }
 
   #toTimestamp(now: number): string {

@@ -3,7 +3,7 @@
  */
 import { parseArgs, type ParseArgsOptionsConfig } from "node:util";
 import { apiKeyRule, isApiKey } from "../kinds.ts";
-import { isLoopback } from "../settings.ts";
+import { bypassProxies } from "./proxy.ts";
 
 export const callOptions = {
   url: { type: "string", default: "http://127.0.0.1:8888" },
@@ -66,8 +66,7 @@ export function toCallUrl(
 
 /** Makes the call. A proxy that the environment names is not for a server on this very machine, as it is not for a WebSocket. */
 export async function call(url: URL, init?: BunFetchRequestInit): Promise<Response> {
-  if (isLoopback(url.hostname.replace(/^\[|\]$/g, "")))
-    process.env["NO_PROXY"] = [process.env["NO_PROXY"] ?? "", url.hostname].filter(Boolean).join(",");
+  bypassProxies([url]);
   return await fetch(url, init);
 }
 

@@ -3,10 +3,10 @@
  *
  * The file is written anew every second at the most: what was taken in the last second before a crash is sent again, with the same id.
  */
-import { createHash } from "node:crypto";
 import { rename } from "node:fs/promises";
 import type { Logger } from "../logger.ts";
 import type { Offset } from "../message.ts";
+import { mostExcept, type Place } from "./places.ts";
 
 export interface CursorsParts {
   readonly path: string;
@@ -14,7 +14,7 @@ export interface CursorsParts {
   readonly epoch: string;
   readonly logger: Logger;
   /** Where each webhook, by its name, is now. */
-  readonly read: () => ReadonlyMap<string, Offset>;
+  readonly read: () => ReadonlyMap<string, Place>;
 }
 
 const saveMs = 1000;
@@ -45,7 +45,7 @@ export class Cursors {
 
   async #save(): Promise<void> {
     const { path, epoch, logger, read } = this.#parts;
-    const text = JSON.stringify({ epoch, cursors: Object.fromEntries(read()) } satisfies Saved);
+    const text = JSON.stringify({ epoch, webhooks: Object.fromEntries(read()) } satisfies Saved);
     if (text === this.#saved) return;
     try {
       await Bun.write(`${path}.new`, text, { mode: 0o600 });
@@ -64,32 +64,32 @@ export class Cursors {
 }
 
 /** What the file says. */
-export interface Places {
-  readonly cursors: ReadonlyMap<string, Offset>;
+export interface Known {
+  readonly places: ReadonlyMap<string, Place>;
   /** Why it says nothing although it should. */
   readonly problem?: string;
 }
 
 interface Saved {
   readonly epoch: string;
-  readonly cursors: Readonly<Record<string, Offset>>;
+  readonly webhooks: Readonly<Record<string, Place>>;
 }
 
 /** @param log of which the places must be. Without a file there are none, and that is no problem: it is the first start with a webhook */
 export async function readPlaces(
   path: string,
   log: { readonly epoch: string; readonly head: Offset },
-): Promise<Places> {
+): Promise<Known> {
+  const none = new Map<string, Place>();
   const file = Bun.file(path);
-  if (!(await file.exists())) return { cursors: new Map() };
+  if (!(await file.exists())) return { places: none };
   const saved = parse(await file.text());
-  if (saved === undefined) return { cursors: new Map(), problem: `${path} is damaged` };
-  if (saved.epoch !== log.epoch)
-    return { cursors: new Map(), problem: `${path} belongs to another log of events than the one beside it` };
-  const cursors = new Map(Object.entries(saved.cursors));
-  for (const offset of cursors.values())
-    if (offset > log.head) return { cursors: new Map(), problem: `${path} is ahead of the log of events` };
-  return { cursors };
+  if (saved === undefined) return { places: none, problem: `${path} is damaged` };
+  if (saved.epoch !== log.epoch) return { places: none, problem: `${path} is of another log of events` };
+  const places = new Map(Object.entries(saved.webhooks));
+  for (const { after } of places.values())
+    if (after > log.head) return { places: none, problem: `${path} is ahead of the log of events` };
+  return { places };
 }
 
 function parse(text: string): Saved | undefined {
@@ -102,25 +102,21 @@ function parse(text: string): Saved | undefined {
 }
 
 function isSaved(value: unknown): value is Saved {
-  return (
-    typeof value === "object" &&
-    value !== null &&
-    "epoch" in value &&
-    typeof value.epoch === "string" &&
-    "cursors" in value &&
-    typeof value.cursors === "object" &&
-    value.cursors !== null &&
-    Object.values(value.cursors).every((offset) => Number.isSafeInteger(offset) && offset >= 0)
+  if (!isObject(value) || typeof value["epoch"] !== "string" || !isObject(value["webhooks"])) return false;
+  return Object.values(value["webhooks"]).every(
+    (place) =>
+      isObject(place) &&
+      isOffset(place["after"]) &&
+      Array.isArray(place["except"]) &&
+      place["except"].length <= mostExcept &&
+      place["except"].every(isOffset),
   );
 }
 
-/** A URL without what it may have of a secret: its user, its query. */
-export function toShown(url: string): string {
-  const { origin, pathname } = new URL(url);
-  return origin + pathname;
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** What stands for a URL in the file: a path may be a secret too, and a secret in the query may be replaced by another. */
-export function toName(url: string): string {
-  return createHash("sha256").update(toShown(url)).digest("hex").slice(0, 16);
+function isOffset(value: unknown): value is Offset {
+  return Number.isSafeInteger(value) && Number(value) >= 0;
 }

@@ -1,102 +1,106 @@
 /**
- * What runs in a thread of its own: the webhooks, with all that waits for them. Thousands of requests a second, each with its signature and
+ * What runs in a thread of its own: a webhook, with all that waits for it. Thousands of requests a second, each with its signature and
  * much to be collected as garbage, would be felt by everybody to whom something is pushed meanwhile.
  */
 import type { EventType } from "../event-types.ts";
 import type { LogFields } from "../logger.ts";
 import { type Offset, toMessageId } from "../message.ts";
 import type { WebhookOutcome } from "../metrics.ts";
+import type { Place } from "./places.ts";
 import { post, type Target } from "./request.ts";
 import { Webhook, type WebhookOptions } from "./webhook.ts";
 
 export type ToWorker =
-  | ({ readonly kind: "open" } & Opening)
-  | { readonly kind: "events"; readonly offsets: readonly Offset[]; readonly events: readonly string[] }
+  | Opening
+  | { readonly kind: "events"; readonly offsets: readonly Offset[]; readonly texts: readonly string[] }
   | { readonly kind: "close" };
 
-export interface Opening extends Pick<WebhookOptions, "retryMs" | "maxBytes" | "pauses"> {
+interface Opening {
+  readonly kind: "open";
+  readonly target: Target;
+  readonly options: Pick<WebhookOptions, "name" | "retryMs" | "maxBytes" | "pauses">;
   /** Of the log that the events are in. */
   readonly epoch: string;
-  readonly webhooks: readonly (Target & { readonly name: string; readonly after: Offset })[];
+  /** What it has already. */
+  readonly place: Place;
 }
 
 /** What has happened since the last one. */
 export interface Report {
-  /** Of each webhook, in the order of `Opening`. */
-  readonly states: readonly Pick<Webhook, "size" | "taken" | "settledBytes">[];
-  /** The newest event that the webhooks were offered. */
-  readonly arrived: Offset;
+  readonly state: Pick<Webhook, "arrived" | "settled" | "settledBytes" | "bytes">;
+  /** Which events it has, when that was looked up. */
+  readonly place?: Place;
   readonly outcomes: ReadonlyMap<WebhookOutcome, number>;
   readonly replies: readonly { readonly session: string; readonly text: string }[];
-  readonly lines: readonly {
-    readonly level: "warn" | "info";
-    readonly event: string;
-    readonly fields: LogFields;
-  }[];
+  readonly lines: readonly Line[];
   /** There is no more to come. */
   readonly isLast: boolean;
 }
 
+interface Line {
+  readonly level: "warn" | "info";
+  readonly event: string;
+  readonly fields: LogFields;
+}
+
 /** How often the other side is told what was taken: it is woken no more often than that, but for an answer that somebody waits for. */
 const reportMs = 20;
+/** How often it is looked up which events the webhook has. */
+const placeMs = 500;
 
 declare const self: Worker;
 
 let epoch = "";
-let webhooks: readonly Webhook[] = [];
-let arrived: Offset = 0;
+let webhook: Webhook | undefined;
 let outcomes = new Map<WebhookOutcome, number>();
 let replies: Report["replies"][number][] = [];
-let lines: Report["lines"][number][] = [];
+let lines: Line[] = [];
 let reporting: Timer | undefined;
+let placedAt = 0;
 const underWay = new Set<AbortController>();
 
 self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
   if (data.kind === "open") open(data);
-  if (data.kind === "events") offer(data.offsets, data.events);
+  if (data.kind === "events") offer(data.offsets, data.texts);
   if (data.kind === "close") close();
 };
 
-function open({ webhooks: targets, epoch: own, ...options }: Opening): void {
+function open({ target, options, epoch: own, place }: Opening): void {
   epoch = own;
-  webhooks = targets.map(({ name, after, ...target }) => {
-    const parts: WebhookOptions = {
-      ...options,
-      name,
-      post: async (letter) => {
-        const controller = new AbortController();
-        underWay.add(controller);
-        const answer = await post(target, letter, controller);
-        underWay.delete(controller);
-        return answer;
-      },
-      logger: {
-        warn: (event, fields) => log("warn", event, fields),
-        info: (event, fields) => log("info", event, fields),
-      },
-      onReply(session, text) {
-        replies.push({ session, text });
-        if (replies.length === 1) setImmediate(report);
-      },
-      onOutcome(outcome) {
-        outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
-        reportSoon();
-      },
-    };
-    return new Webhook(parts, after);
-  });
+  const parts: WebhookOptions = {
+    ...options,
+    post: async (letter) => {
+      const controller = new AbortController();
+      underWay.add(controller);
+      const answer = await post(target, letter, controller);
+      underWay.delete(controller);
+      return answer;
+    },
+    logger: {
+      warn: (event, fields) => log({ level: "warn", event, fields: fields ?? {} }),
+      info: (event, fields) => log({ level: "info", event, fields: fields ?? {} }),
+    },
+    onReply(session, text) {
+      replies.push({ session, text });
+      if (replies.length === 1) setImmediate(report);
+    },
+    onOutcome(outcome) {
+      outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
+      reportSoon();
+    },
+  };
+  webhook = new Webhook(parts, place);
 }
 
-function log(level: "warn" | "info", event: string, fields: LogFields = {}): void {
-  lines.push({ level, event, fields });
+function log(line: Line): void {
+  lines.push(line);
   reportSoon();
 }
 
-function offer(offsets: readonly Offset[], events: readonly string[]): void {
-  for (const [index, json] of events.entries()) {
-    arrived = offsets[index] ?? arrived;
-    const event = { id: toMessageId(epoch, arrived), offset: arrived, type: toType(json), json };
-    for (const webhook of webhooks) webhook.offer(event);
+function offer(offsets: readonly Offset[], texts: readonly string[]): void {
+  for (const [index, json] of texts.entries()) {
+    const offset = offsets[index] ?? 0;
+    webhook?.offer({ id: toMessageId(epoch, offset), offset, type: toType(json), json });
   }
   reportSoon();
 }
@@ -117,14 +121,24 @@ function report(): void {
 function send(isLast: boolean): void {
   clearTimeout(reporting);
   reporting = undefined;
-  const states = webhooks.map(({ size, taken, settledBytes }) => ({ size, taken, settledBytes }));
-  self.postMessage({ states, arrived, outcomes, replies, lines, isLast } satisfies Report);
+  if (webhook === undefined) return;
+  const { arrived, settled, settledBytes, bytes } = webhook;
+  const looksUp = isLast || performance.now() - placedAt >= placeMs;
+  if (looksUp) placedAt = performance.now();
+  self.postMessage({
+    state: { arrived, settled, settledBytes, bytes },
+    ...(looksUp && { place: webhook.place }),
+    outcomes,
+    replies,
+    lines,
+    isLast,
+  } satisfies Report);
   [outcomes, replies, lines] = [new Map(), [], []];
 }
 
 /** Gives up what is under way: nobody learns what came of it. */
 function close(): void {
-  for (const webhook of webhooks) webhook.close();
+  webhook?.close();
   for (const controller of underWay) controller.abort();
   send(true);
   // A worker that nothing can reach ends by itself.

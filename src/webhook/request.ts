@@ -144,6 +144,7 @@ const causes: readonly (readonly [code: string, words: string])[] = [
   ["ECONNREFUSED", "nothing listens there"],
   ["ECONNRESET", "it closed the connection without an answer"],
   ["ENOTFOUND", "its host name is not known"],
+  ["EAI_", "its host name cannot be looked up"],
   ["EPROTO", "it does not speak TLS"],
   ["DEPTH_ZERO_SELF_SIGNED_CERT", "its certificate is signed by itself"],
   ["SELF_SIGNED_CERT_IN_CHAIN", "its certificate is signed by an authority that is not known here"],

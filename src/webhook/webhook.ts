@@ -7,8 +7,8 @@
  *
  * A session's events are in one lane, and the next of a lane is sent when the one before was taken: so they arrive in their order, and one
  * that is not taken holds up nobody but its own session. Lanes that are tried again have no more than half of the requests, so that many
- * whose requests hang leave room for the others. When nothing is taken any more, whoever's event it is, the back end is down: one request at
- * a time finds out when that is over.
+ * whose requests hang leave room for the others. When nothing is taken any more, whoever's event it is, the back end is down: a request now
+ * and then finds out when that is over.
  *
  * An event may arrive twice, as nobody knows whether a request whose answer was lost has been taken; then it has the same id.
  *
@@ -19,6 +19,7 @@ import type { LoggedEvent } from "../events.ts";
 import { type Offset, sizeOf } from "../message.ts";
 import type { WebhookOutcome } from "../metrics.ts";
 import { type Lines, Notices } from "./notices.ts";
+import { mostExcept, type Place } from "./places.ts";
 import type { Answer, Letter, Refusal, Taken } from "./request.ts";
 
 /** How long an event waits to be tried again: from `first` on, twice as long each time. In milliseconds. */
@@ -87,6 +88,7 @@ export class Webhook {
   /** Lanes whose first event may be sent now, in turn: those where it was not tried yet, and the others. */
   readonly #fresh = new Set<Lane>();
   readonly #again = new Set<Lane>();
+  #newestLane: Lane | undefined = undefined;
   /** All that waits, the oldest first. */
   readonly #waiting = new Map<Offset, Queued>();
   /** What of it may make room. */
@@ -95,8 +97,11 @@ export class Webhook {
   #sending = 0;
   #sendingAgain = 0;
   #settledBytes = 0;
-  /** Up to where it has been offered everything. */
-  #offered: Offset;
+  #arrived = 0;
+  /** Up to where it has been offered everything that it did not have. */
+  #newest: Offset;
+  /** What it did not have of that, and was not offered yet. */
+  readonly #owed: Set<Offset>;
   #taken = 0;
   /** Lanes that have failed since something was taken. */
   readonly #failing = new Set<string>();
@@ -105,36 +110,54 @@ export class Webhook {
   readonly #sweep: Timer;
   #isClosed = false;
 
-  /** @param after the event up to which everything was taken before */
-  constructor(options: WebhookOptions, after: Offset) {
+  /** @param place what it has already: it must be offered, in order, what it has not */
+  constructor(options: WebhookOptions, place: Place) {
     this.#options = options;
     this.#pauses = options.pauses ?? defaultPauses;
     this.#notices = new Notices(options.logger, { url: options.name });
-    this.#offered = after;
+    this.#newest = place.after;
+    this.#owed = new Set(place.except);
     this.#sweep = setInterval(() => this.#expire(), Math.min(sweepMs, options.retryMs));
     this.#sweep.unref();
   }
 
-  /** How many events wait, those that are being sent among them. */
-  get size(): number {
-    return this.#waiting.size;
+  /** How many events it was offered, and how many of them wait no more. */
+  get arrived(): number {
+    return this.#arrived;
   }
 
-  /** Up to where everything was taken, or given up: what comes after it is sent again after a restart. */
-  get taken(): Offset {
-    for (const oldest of this.#waiting.keys()) return oldest - 1;
-    return this.#offered;
+  get settled(): number {
+    return this.#arrived - this.#waiting.size;
   }
 
-  /** How many bytes of messages wait no more, of all that were ever offered. */
+  /** What waits, in bytes; and how many bytes of messages wait no more, of all that it was offered. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
   get settledBytes(): number {
     return this.#settledBytes;
   }
 
-  /** Sends it when its turn comes; nothing when it had it before. */
+  /** Which events were taken, or given up. */
+  get place(): Place {
+    const except: Offset[] = [];
+    // Those that it is owed come after all that it was offered, as they are offered in order.
+    for (const offsets of [this.#waiting.keys(), this.#owed])
+      for (const offset of offsets) {
+        if (except.length === mostExcept) return { after: offset - 1, except };
+        except.push(offset);
+      }
+    return { after: this.#newest, except };
+  }
+
+  /** Sends it when its turn comes. */
   offer(event: LoggedEvent): void {
-    if (event.offset <= this.#offered) return;
-    this.#offered = event.offset;
+    this.#arrived++;
+    this.#owed.delete(event.offset);
+    // What it is owed and was not offered by now is not kept any more.
+    if (event.offset > this.#newest) this.#owed.clear();
+    this.#newest = Math.max(this.#newest, event.offset);
     const bytes = weigh(event.json);
     const isDroppable = event.type !== "message.received";
     if (!this.#makeRoom(bytes) && isDroppable) return this.#options.onOutcome("dropped");
@@ -149,6 +172,7 @@ export class Webhook {
     if (known === undefined) {
       this.#lanes.set(key, lane);
       this.#fresh.add(lane);
+      this.#newestLane = lane;
     }
     this.#pump();
   }
@@ -170,7 +194,7 @@ export class Webhook {
     const { maxBytes } = this.#options;
     if (this.#bytes + bytes <= maxBytes) return true;
     this.#notices.warn("a webhook's queue is full: the oldest events of coming and going are dropped", {
-      waiting: this.size,
+      waiting: this.#waiting.size,
       limit: maxBytes,
     });
     for (const oldest of this.#droppable) {
@@ -218,21 +242,38 @@ export class Webhook {
   }
 
   #pump(): void {
-    if (this.#isClosed || this.#probe !== undefined) return;
-    while (this.#sending < (this.#isDown ? 1 : connections)) {
+    if (this.#isClosed) return;
+    while (this.#sending < connections && this.#probe === undefined) {
       const lane = this.#nextLane();
       const queued = lane?.queue[0];
       if (lane === undefined || queued === undefined) return;
       this.#fresh.delete(lane);
       this.#again.delete(lane);
       void this.#attempt(queued);
+      if (this.#isDown) this.#probeLater(0);
     }
   }
 
   #nextLane(): Lane | undefined {
-    if (this.#isDown) return first(this.#fresh) ?? first(this.#again);
-    const again = this.#sendingAgain < connections / 2 ? first(this.#again) : undefined;
-    return again ?? first(this.#fresh);
+    if (!this.#isDown) {
+      const again = this.#sendingAgain < connections / 2 ? first(this.#again) : undefined;
+      return again ?? first(this.#fresh);
+    }
+    // Those that have failed may be to blame themselves after all, and the older the likelier.
+    const newest = this.#newestLane !== undefined && this.#fresh.has(this.#newestLane);
+    return newest ? this.#newestLane : (first(this.#fresh) ?? first(this.#again));
+  }
+
+  /** Sends nothing for a while. */
+  #probeLater(retryAfterMs: number): void {
+    clearTimeout(this.#probe);
+    this.#probe = setTimeout(
+      () => {
+        this.#probe = undefined;
+        this.#pump();
+      },
+      this.#toPause(this.#probes++, this.#pauses.longestWhileDown, retryAfterMs),
+    );
   }
 
   async #attempt(queued: Queued): Promise<void> {
@@ -259,7 +300,7 @@ export class Webhook {
     const { event, lane } = queued;
     this.#taken++;
     if (this.#isDown || lane.attempts > 1)
-      this.#notices.over("a webhook takes events again", { waiting: this.size });
+      this.#notices.over("a webhook takes events again", { waiting: this.#waiting.size });
     this.#failing.clear();
     this.#probes = 0;
     clearTimeout(this.#probe);
@@ -278,28 +319,30 @@ export class Webhook {
     const wasDown = this.#isDown;
     if (!wasDown) this.#failing.add(lane.key);
     if (this.#isDown && !wasDown)
-      this.#notices.warn("a webhook takes no events", { reason, waiting: this.size });
-    else this.#notices.warn("a webhook did not take an event", { reason, id, type, waiting: this.size });
+      this.#notices.warn("a webhook takes no events", { reason, waiting: this.#waiting.size });
+    else
+      this.#notices.warn("a webhook did not take an event", {
+        reason,
+        id,
+        type,
+        waiting: this.#waiting.size,
+      });
+    if (this.#isDown) {
+      // Nobody in particular is to blame, so nobody in particular waits.
+      this.#again.add(lane);
+      if (!wasDown || retryAfterMs > 0) this.#probeLater(retryAfterMs);
+      return;
+    }
+    // Where others are taken, it is the event that is not liked.
     const { longest, longestWhileDown } = this.#pauses;
-    if (!this.#isDown) {
-      // Where others are taken, it is the event that is not liked.
-      const most = this.#taken > lane.takenBefore ? longest : longestWhileDown;
-      const wait = this.#toPause(lane.attempts - 1, most, retryAfterMs);
-      lane.pause = setTimeout(() => {
+    const most = this.#taken > lane.takenBefore ? longest : longestWhileDown;
+    lane.pause = setTimeout(
+      () => {
         lane.pause = undefined;
         this.#again.add(lane);
         this.#pump();
-      }, wait);
-      return;
-    }
-    // Nobody in particular is to blame, so nobody in particular waits.
-    this.#again.add(lane);
-    this.#probe ??= setTimeout(
-      () => {
-        this.#probe = undefined;
-        this.#pump();
       },
-      this.#toPause(this.#probes++, longestWhileDown, retryAfterMs),
+      this.#toPause(lane.attempts - 1, most, retryAfterMs),
     );
   }
 

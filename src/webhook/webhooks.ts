@@ -3,10 +3,12 @@
  */
 import type { Logger } from "../logger.ts";
 import { Courier, type CourierParts } from "./courier.ts";
-import { Cursors, type Places, readPlaces } from "./cursors.ts";
+import { Cursors, type Known, readPlaces } from "./cursors.ts";
+import { merge, type Place, toName, toOldest, toShown } from "./places.ts";
 
-export interface WebhooksParts extends Omit<CourierParts, "places"> {
-  /** Where it is kept up to where each of them is; without it, they begin with what comes from now on. */
+export interface WebhooksParts extends Omit<CourierParts, "url" | "place"> {
+  readonly urls: readonly string[];
+  /** Where it is kept which events each of them has; without it, they begin with what comes from now on. */
   readonly cursorsPath: string | undefined;
   readonly logger: Logger;
 }
@@ -21,34 +23,50 @@ export interface Webhooks {
   close(): Promise<void>;
 }
 
-export async function openWebhooks({ cursorsPath, ...parts }: WebhooksParts): Promise<Webhooks> {
-  if (parts.urls.length === 0) return none;
+export async function openWebhooks(parts: WebhooksParts): Promise<Webhooks> {
   const { events, logger } = parts;
-  const places = cursorsPath === undefined ? nowhere : await readPlaces(cursorsPath, events);
-  const courier = new Courier({ ...parts, places });
-  if (cursorsPath === undefined) return courier;
-  const read = () => courier.readCursors();
-  const cursors = new Cursors({ path: cursorsPath, epoch: events.epoch, logger, read });
+  const urls = [...new Set(parts.urls)];
+  const path = urls.length === 0 ? undefined : parts.cursorsPath;
+  const known = path === undefined ? { places: new Map() } : await readPlaces(path, events);
+  const couriers = urls.map((url) => new Courier({ ...parts, url, place: locate(url, parts, known) }));
+  const cursors =
+    path === undefined ? undefined : new Cursors({ path, epoch: events.epoch, logger, read: readAll });
   // Else a crash in the first second would leave nothing to go on from.
-  await cursors.save();
+  await cursors?.save();
   return {
     get size() {
-      return courier.size;
+      return couriers.reduce((sum, { size }) => sum + size, 0);
     },
-    hasRoom: (bytes) => courier.hasRoom(bytes),
-    flush: (timeMs) => courier.flush(timeMs),
+    hasRoom: (bytes) => couriers.every((courier) => courier.hasRoom(bytes)),
+    async flush(timeMs) {
+      await Promise.all(couriers.map((courier) => courier.flush(timeMs)));
+    },
     async close() {
-      await courier.close();
-      await cursors.close();
+      await Promise.all(couriers.map((courier) => courier.close()));
+      await cursors?.close();
     },
   };
+
+  /** One that is left out for a while goes on where it was; those that differ only in a secret share a place. */
+  function readAll(): ReadonlyMap<string, Place> {
+    const own = new Map<string, Place>();
+    for (const [index, url] of urls.entries()) {
+      const [name, place] = [toName(url), couriers[index]?.place];
+      const other = own.get(name);
+      if (place !== undefined) own.set(name, other === undefined ? place : merge(place, other));
+    }
+    return new Map([...known.places, ...own]);
+  }
 }
 
-const nowhere: Places = { cursors: new Map() };
-
-const none: Webhooks = {
-  size: 0,
-  hasRoom: () => true,
-  flush: async () => {},
-  close: async () => {},
-};
+/** Where a webhook begins: one that is new, now. */
+function locate(url: string, { events, logger }: WebhooksParts, { places, problem }: Known): Place {
+  if (problem === undefined) return places.get(toName(url)) ?? { after: events.head, except: [] };
+  const after = toOldest(events);
+  if (after < events.head)
+    logger.warn("it is not known which events a webhook has: all that are kept are sent again", {
+      url: toShown(url),
+      reason: problem,
+    });
+  return { after, except: [] };
+}
