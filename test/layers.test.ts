@@ -61,7 +61,12 @@ const globals: readonly (readonly [name: string, pattern: RegExp, places: readon
     /\bRedisClient\b|\bBun\s*\.\s*redis\b|\bimport\s*\{[^}]*\bredis\b/,
     ["journal/redis.ts", "presence/redis.ts"],
   ],
-  ["the environment", /\b(process|Bun|import\.meta)\s*\??\.\s*env\b|\bimport\s*\{[^}]*\benv\b/, ["cli"]],
+  // The worker has an environment of its own, which it may change.
+  [
+    "the environment",
+    /\b(process|Bun|import\.meta)\s*\??\.\s*env\b|\bimport\s*\{[^}]*\benv\b/,
+    ["cli", "webhook/post-worker.ts"],
+  ],
   [
     "signals and exit",
     /\bprocess\s*\??\.\s*(on|once|addListener|prependListener|exit|exitCode|reallyExit|abort|kill)\b/,

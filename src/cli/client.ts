@@ -3,7 +3,7 @@
  */
 import { parseArgs, type ParseArgsOptionsConfig } from "node:util";
 import { apiKeyRule, isApiKey } from "../kinds.ts";
-import { bypassProxies } from "./proxy.ts";
+import { isLoopback } from "../settings.ts";
 
 export const callOptions = {
   url: { type: "string", default: "http://127.0.0.1:8888" },
@@ -66,7 +66,11 @@ export function toCallUrl(
 
 /** Makes the call. A proxy that the environment names is not for a server on this very machine, as it is not for a WebSocket. */
 export async function call(url: URL, init?: BunFetchRequestInit): Promise<Response> {
-  bypassProxies([url]);
+  if (isLoopback(url.hostname.replace(/^\[|\]$/g, ""))) {
+    // Where both are set, the one in small letters counts.
+    const name = process.env["no_proxy"] ? "no_proxy" : "NO_PROXY";
+    process.env[name] = [process.env[name] ?? "", url.hostname].filter(Boolean).join(",");
+  }
   return await fetch(url, init);
 }
 

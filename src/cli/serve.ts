@@ -14,7 +14,6 @@ import { openServer, type Server, type ServerParts, UnusableTokens } from "../se
 import { findConfigPath, readSettings, type Settings, type SettingsFile } from "../settings.ts";
 import { build } from "./version.ts";
 import { fail } from "./output.ts";
-import { bypassProxies } from "./proxy.ts";
 
 export async function serve(argv: readonly string[]): Promise<number> {
   const sources = { arguments: argv, environment: process.env };
@@ -25,7 +24,6 @@ export async function serve(argv: readonly string[]): Promise<number> {
   const format = logFormat === "auto" ? (process.stdout.isTTY ? "text" : "json") : logFormat;
   const logger = createLogger({ level: logLevel, format, target: 1 });
   const settings = withinDescriptors(result.settings);
-  bypassProxies(settings.webhook.map((url) => new URL(url)));
   keepServing(logger);
   try {
     const keys = await readKeys(settings);

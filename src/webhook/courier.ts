@@ -15,7 +15,7 @@ import type { Logger } from "../logger.ts";
 import type { Offset } from "../message.ts";
 import type { WebhookOutcome } from "../metrics.ts";
 import { Notices } from "./notices.ts";
-import { type Place, readFrom, toShown } from "./places.ts";
+import { mostExcept, type Place, readFrom, toShown } from "./places.ts";
 import type { Report, ToWorker } from "./post-worker.ts";
 import type { Target } from "./request.ts";
 import { weigh, type WebhookOptions } from "./webhook.ts";
@@ -35,8 +35,8 @@ export interface CourierParts
 
 const flushPollMs = 10;
 const restartMs = 1000;
-/** So many events are under way to the worker when it is behind. */
-const mostUnderWay = 1024;
+/** So many events are under way to the worker when it is behind. All that its place excepts is: the worker must know of it from the beginning. */
+const mostUnderWay = mostExcept + 100;
 
 export class Courier {
   readonly #parts: CourierParts;
@@ -136,7 +136,7 @@ export class Courier {
       target: { url, secrets, timeoutMs, maxReply },
       options: { name: toShown(url), retryMs, maxBytes, ...(pauses !== undefined && { pauses }) },
       epoch: events.epoch,
-      place: this.#place,
+      after: this.#place.after,
     });
     [this.#sent, this.#sentBytes, this.#state] = [0, 0, unused];
     this.#backlog = readFrom(events, types, this.#place, (missed) =>

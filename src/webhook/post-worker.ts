@@ -7,6 +7,7 @@ import type { LogFields } from "../logger.ts";
 import { type Offset, toMessageId } from "../message.ts";
 import type { WebhookOutcome } from "../metrics.ts";
 import type { Place } from "./places.ts";
+import { isLoopback } from "../settings.ts";
 import { post, type Target } from "./request.ts";
 import { Webhook, type WebhookOptions } from "./webhook.ts";
 
@@ -21,8 +22,8 @@ interface Opening {
   readonly options: Pick<WebhookOptions, "name" | "retryMs" | "maxBytes" | "pauses">;
   /** Of the log that the events are in. */
   readonly epoch: string;
-  /** What it has already. */
-  readonly place: Place;
+  /** It has everything up to there, but for what it is sent. */
+  readonly after: Offset;
 }
 
 /** What has happened since the last one. */
@@ -65,8 +66,11 @@ self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
   if (data.kind === "close") close();
 };
 
-function open({ target, options, epoch: own, place }: Opening): void {
+function open({ target, options, epoch: own, after }: Opening): void {
   epoch = own;
+  const { hostname } = new URL(target.url);
+  // A proxy that the environment names is not for a back end on this very machine. The environment is that of this thread alone.
+  if (isLoopback(hostname.replace(/^\[|\]$/g, ""))) process.env["no_proxy"] = hostname;
   const parts: WebhookOptions = {
     ...options,
     post: async (letter) => {
@@ -89,7 +93,7 @@ function open({ target, options, epoch: own, place }: Opening): void {
       reportSoon();
     },
   };
-  webhook = new Webhook(parts, place);
+  webhook = new Webhook(parts, after);
 }
 
 function log(line: Line): void {

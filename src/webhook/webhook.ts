@@ -98,10 +98,8 @@ export class Webhook {
   #sendingAgain = 0;
   #settledBytes = 0;
   #arrived = 0;
-  /** Up to where it has been offered everything that it did not have. */
+  /** Up to where it has been offered everything. */
   #newest: Offset;
-  /** What it did not have of that, and was not offered yet. */
-  readonly #owed: Set<Offset>;
   #taken = 0;
   /** Lanes that have failed since something was taken. */
   readonly #failing = new Set<string>();
@@ -110,13 +108,12 @@ export class Webhook {
   readonly #sweep: Timer;
   #isClosed = false;
 
-  /** @param place what it has already: it must be offered, in order, what it has not */
-  constructor(options: WebhookOptions, place: Place) {
+  /** @param after it has everything up to there, but for what it is offered */
+  constructor(options: WebhookOptions, after: Offset) {
     this.#options = options;
     this.#pauses = options.pauses ?? defaultPauses;
     this.#notices = new Notices(options.logger, { url: options.name });
-    this.#newest = place.after;
-    this.#owed = new Set(place.except);
+    this.#newest = after;
     this.#sweep = setInterval(() => this.#expire(), Math.min(sweepMs, options.retryMs));
     this.#sweep.unref();
   }
@@ -142,21 +139,16 @@ export class Webhook {
   /** Which events were taken, or given up. */
   get place(): Place {
     const except: Offset[] = [];
-    // Those that it is owed come after all that it was offered, as they are offered in order.
-    for (const offsets of [this.#waiting.keys(), this.#owed])
-      for (const offset of offsets) {
-        if (except.length === mostExcept) return { after: offset - 1, except };
-        except.push(offset);
-      }
+    for (const offset of this.#waiting.keys()) {
+      if (except.length === mostExcept) return { after: offset - 1, except };
+      except.push(offset);
+    }
     return { after: this.#newest, except };
   }
 
   /** Sends it when its turn comes. */
   offer(event: LoggedEvent): void {
     this.#arrived++;
-    this.#owed.delete(event.offset);
-    // What it is owed and was not offered by now is not kept any more.
-    if (event.offset > this.#newest) this.#owed.clear();
     this.#newest = Math.max(this.#newest, event.offset);
     const bytes = weigh(event.json);
     const isDroppable = event.type !== "message.received";

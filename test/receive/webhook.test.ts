@@ -6,7 +6,7 @@ import { push, untilLogged, untilSessions } from "../support/calls.ts";
 import { connect } from "../support/client.ts";
 import { eventually } from "../support/eventually.ts";
 import { type Letter, openReceiver, type Receiver } from "../support/receiver.ts";
-import { readMetrics, startServer, type TestServer } from "../support/server.ts";
+import { type LogLine, readMetrics, startServer, type TestServer } from "../support/server.ts";
 import { Webhook } from "standardwebhooks";
 
 setDefaultTimeout(20_000);
@@ -218,6 +218,8 @@ describe("the back end is told", () => {
   });
 });
 
+const refuses = ({ msg }: LogLine) => msg.includes("messages of clients are refused");
+
 describe("a back end that takes nothing", () => {
   test("does not slow down a single push", async () => {
     await using receiver = await openReceiver();
@@ -257,8 +259,8 @@ describe("a back end that takes nothing", () => {
     expect(JSON.parse(String(await client.next()))).toMatchObject({ type: "error", code: "unavailable" });
     plain.send("x".repeat(1000));
     expect(await plain.closed).toMatchObject({ code: 1013 });
-    const refuses = server.log.filter(({ msg }) => msg.includes("messages of clients are refused"));
-    expect(refuses).toHaveLength(1);
+    await untilLogged(server, refuses);
+    expect(server.log.filter(refuses)).toHaveLength(1);
     const count = async () => (await readMetrics(server)).get("server_push_received_total") ?? 0;
     await eventually("an answer to each", async () => (await count()) + client.waiting.length + 1 === sent);
     const received = await count();

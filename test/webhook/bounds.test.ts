@@ -95,7 +95,7 @@ test("hundreds of thousands of events of coming and going during an outage take 
   await using receiver = await openReceiver();
   await receiver.end();
   await using rig = await openRig([receiver.url], { maxBytes, retention: { count: 100 } });
-  const rounds = 80;
+  const rounds = 60;
   const oneRound = async (round: number) => {
     come(rig, round * 5000, (round + 1) * 5000);
     await rig.events.written();
