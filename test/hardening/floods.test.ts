@@ -108,15 +108,16 @@ describe("a flood of frames", () => {
 
   // An empty message is a message: the least that a client can send, of which there are the most in a packet.
   test("that are empty messages is counted, and holds up nobody", async () => {
+    await using usual = await openSiege({ "max-receive-rate": "1000" });
     const messages = repeated(toFrame(opcodes.text, ""), 10_000);
 
-    await siege.withstand(
+    await usual.withstand(
       async (server) => {
         await using session = await openRawSession(server);
-        await pour(session.raw, messages, 50);
+        await pour(session.raw, messages, 1);
         await untilRead(session.raw);
       },
-      { server_push_received_total: 500_000 },
+      { server_push_received_total: 10_000 },
     );
   });
 
