@@ -223,7 +223,7 @@ describe.concurrent.each(clients.filter(({ toPosition }) => toPosition !== undef
     test.skipIf(isMissing)(
       "goes on from the position that it was told, when the journal keeps nothing older",
       async () => {
-        await using server = await startService("--retain-count=2", "--ping=100ms");
+        await using server = await startService("--retain-count=2", "--ping=500ms");
         await using relay = await openRelay(server);
         await using client = await startClient(command, server, relay);
         for (const message of ["1", "2"]) await push(server, "userid=456", message);
@@ -238,7 +238,7 @@ describe.concurrent.each(clients.filter(({ toPosition }) => toPosition !== undef
 
         const { resumed, messages } = await readUntil(client, away.id);
         expect(messages).toEqual([{ id: away.id, data: "away" }]);
-        // On a busy machine, more than one ping in a row may be missed.
+        // A busy machine may still miss a ping twice in a row, and then it comes back more than once.
         expect(new Set(resumed)).toEqual(new Set([true]));
       },
     );
