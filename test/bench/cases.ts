@@ -18,6 +18,7 @@ import {
   withAudience,
   withoutStage,
 } from "./stage.ts";
+import { received } from "./webhook.ts";
 
 const handshakesInRound = 2000;
 const idleSessions = 10_000;
@@ -48,6 +49,7 @@ export function createCases(extent: Extent): readonly Case[] {
     paced(extent, atMost("ours", 15)),
     pauses(extent, atMost("ours", 20)),
     resumes(extent, { caughtUp: atMost("ours", 3), latest: atMost("ours", 250) }),
+    received(extent, { rate: atLeast("ours", 9500), p99: atMost("ratio", 1.5) }),
   ];
 }
 
@@ -65,6 +67,7 @@ const names: Readonly<Record<Program, string>> = {
   file: "the journal in a file",
   unkept: "retention off",
   locked: "an API key",
+  backEnd: "a back end",
 };
 
 /** Two servers at the same work. */

@@ -3,11 +3,11 @@
  */
 import { pushAtPace } from "../support/pace.ts";
 import type { ServerProcess } from "../support/process.ts";
-import { Audience, measureCost, toAddress, within } from "./load.ts";
+import { Audience, measureCost, toAddress, within, withPublishers } from "./load.ts";
 import { Latencies } from "./measure.ts";
 import type { Program } from "./programs.ts";
 import type { Case, FigureSpecification, Open, Target } from "./rounds.ts";
-import { Publisher } from "./sockets.ts";
+import type { Publisher } from "./sockets.ts";
 import {
   audienceSize,
   type Extent,
@@ -264,17 +264,4 @@ async function pushMissed(publisher: Publisher, audience: Audience): Promise<voi
         "application/x-ndjson",
         toBatch(audience, (at) => first + at),
       );
-}
-
-async function withPublishers<Result>(
-  { port }: ServerProcess,
-  count: number,
-  work: (publishers: readonly Publisher[]) => Promise<Result>,
-): Promise<Result> {
-  const publishers = await Promise.all(Array.from({ length: count }, () => Publisher.open(port)));
-  try {
-    return await work(publishers);
-  } finally {
-    for (const publisher of publishers) publisher.close();
-  }
 }

@@ -169,13 +169,12 @@ export interface Publishing {
 }
 
 /** So many publishers push at once, each its next message when the last one was answered, and all of it arrives. */
-export async function publish(server: ServerProcess, publishing: Publishing): Promise<Cost> {
-  const { durationMs, nextPath, untilArrived } = publishing;
-  const publishers = await Promise.all(
-    Array.from({ length: publishing.publishers }, () => Publisher.open(server.port, publishing.headers)),
-  );
-  try {
-    return await measureCost(server, async () => {
+export async function publish(
+  server: ServerProcess,
+  { publishers: count, durationMs, headers, nextPath, untilArrived }: Publishing,
+): Promise<Cost> {
+  const work = (publishers: readonly Publisher[]) =>
+    measureCost(server, async () => {
       const end = performance.now() + durationMs;
       const push = async (publisher: Publisher) => {
         while (performance.now() < end) await publisher.get(nextPath());
@@ -183,6 +182,19 @@ export async function publish(server: ServerProcess, publishing: Publishing): Pr
       await within("an answer", Promise.all(publishers.map(push)));
       await untilArrived();
     });
+  return await withPublishers(server, count, work, headers);
+}
+
+/** Connections of so many publishers, for as long as the work takes. */
+export async function withPublishers<Result>(
+  { port }: ServerProcess,
+  count: number,
+  work: (publishers: readonly Publisher[]) => Promise<Result>,
+  headers?: readonly string[],
+): Promise<Result> {
+  const publishers = await Promise.all(Array.from({ length: count }, () => Publisher.open(port, headers)));
+  try {
+    return await work(publishers);
   } finally {
     for (const publisher of publishers) publisher.close();
   }

@@ -12,7 +12,7 @@
  * server that loses messages mean nothing. For Linux, as it reads proc(5).
  *
  *   cases.ts → rounds.ts → load.ts → sockets.ts        what; by turns; who pushes and listens; over which wire
- *   journal.ts  stage.ts                               more of what; what all of that has in common
+ *   journal.ts  webhook.ts  stage.ts                   more of what; what all of that has in common
  *   credentials.ts                                     what is brought to a server that asks for a key and for tokens
  *   programs.ts  cores.ts  measure.ts  report.ts       what runs; where; what it used; what is said of it
  */

@@ -10,9 +10,9 @@ import { apiKey, jwtSecret } from "./credentials.ts";
 
 /**
  * What can be started: the bare server; or ours, which keeps messages in memory, in a file on disk, or not at all; or in memory
- * again, with an API key, so that a push needs that and a session a token.
+ * again, with an API key, so that a push needs that and a session a token. And a back end that ours posts to.
  */
-export type Program = "bare" | "memory" | "file" | "unkept" | "locked";
+export type Program = "bare" | "memory" | "file" | "unkept" | "locked" | "backEnd";
 
 /** The flags of src/build/compile.ts: what is compared is the servers, not the ways to compile. */
 const flags = [
@@ -48,11 +48,19 @@ export class Programs implements AsyncDisposable {
     return programs;
   }
 
-  /** Starts one, on the server's core or free to use all, and resolves when it listens. */
-  async start(program: Program, where: "on its core" | "anywhere"): Promise<ServerProcess> {
+  /**
+   * Starts one, on the server's core or free to use all, and resolves when it listens.
+   *
+   * @param more arguments, on top of those that every such program gets
+   */
+  async start(
+    program: Program,
+    where: "on its core" | "anywhere",
+    more: readonly string[] = [],
+  ): Promise<ServerProcess> {
     if (this.#stopped) throw new Error("told to stop");
     const prefix = where === "anywhere" ? this.#cores.freePrefix : this.#cores.serverPrefix;
-    const server = await startProcess([...prefix, ...this.#commandOf(program)]);
+    const server = await startProcess([...prefix, ...this.#commandOf(program), ...more]);
     this.#running.add(server);
     void server.exited.then(() => this.#running.delete(server));
     return server;
@@ -82,6 +90,8 @@ export class Programs implements AsyncDisposable {
     switch (program) {
       case "bare":
         return [this.#bareFile];
+      case "backEnd":
+        return ["nice", "-n", "19", process.execPath, join(root, "test/bench/back-end.ts")];
       case "memory":
         return ours;
       case "file":

@@ -20,6 +20,7 @@ export function toMessage(number: number): string {
 const textFrame = 0x81;
 const headerBytes = 2;
 const frameBytes = headerBytes + messageBytes;
+const maskedHeader = Buffer.from([textFrame, 0x80 | messageBytes, 0, 0, 0, 0]);
 
 /** The key and its answer are the example of RFC 6455 section 1.3. */
 const handshakeHeaders = [
@@ -77,6 +78,11 @@ export abstract class Session {
 
   abstract receive(chunk: Buffer): void;
 
+  /** A socket that does not take all of it is behind by so much that nothing more can be measured. */
+  protected write(bytes: Buffer): void {
+    if (this.#socket?.write(bytes) !== bytes.length) this.end("a session cannot send");
+  }
+
   protected abstract toRequest(query: string, headers: readonly string[]): string;
 
   protected begin(): void {
@@ -97,6 +103,11 @@ export class WebSocketSession extends Session {
   receive(chunk: Buffer): void {
     if (this.isOpen) this.#count(chunk);
     else this.#accept(chunk);
+  }
+
+  /** Sends a message of `messageBytes`: in a frame of its own, with a mask of zeros. */
+  send(message: string): void {
+    this.write(Buffer.concat([maskedHeader, Buffer.from(message)]));
   }
 
   protected toRequest(query: string, headers: readonly string[]): string {
@@ -215,7 +226,8 @@ export class Publisher {
 
   /** Writes what the socket takes now; it says when it takes more. */
   writeOn(): void {
-    const written = this.#socket?.write(this.#unwritten) ?? 0;
+    const written = this.#socket?.write(this.#unwritten) ?? -1;
+    if (written < 0) return this.end("a publisher's connection was closed before its push");
     this.#unwritten = this.#unwritten.subarray(written);
   }
 

@@ -11,10 +11,26 @@ export interface Extent {
   readonly starts: number;
   readonly idleRounds: number;
   readonly publishMs: number;
+  readonly webhookRounds: number;
+  readonly webhookMs: number;
 }
 
-export const fullExtent: Extent = { rounds: 7, starts: 15, idleRounds: 5, publishMs: 1500 };
-export const quickExtent: Extent = { rounds: 3, starts: 5, idleRounds: 1, publishMs: 500 };
+export const fullExtent: Extent = {
+  rounds: 7,
+  starts: 15,
+  idleRounds: 5,
+  publishMs: 1500,
+  webhookRounds: 3,
+  webhookMs: 10_000,
+};
+export const quickExtent: Extent = {
+  rounds: 3,
+  starts: 5,
+  idleRounds: 1,
+  publishMs: 500,
+  webhookRounds: 1,
+  webhookMs: 2000,
+};
 
 export const audienceSize = 1000;
 
