@@ -4,28 +4,45 @@
  * Close codes: a client that is told one from 4500 to 4999, or 1008, stays away; after any other it comes back, later
  * rather than sooner after 1012 and 1013. RFC 6455 section 7.4 and the IANA registry define the codes below 4000.
  */
+
+// By names of their own, so that the script of a page has only those that it needs.
+const policy = 1008;
+const restart = 1012;
+const overloaded = 1013;
+const tokenExpired = 4001;
+
 export const closeCodes = {
   /** The server goes away: it could not wait any longer for this client. */
   goingAway: 1001,
   /** The client broke a rule that trying again does not mend. */
-  policy: 1008,
+  policy,
   /** A message from the client was larger than the limit. */
   tooBig: 1009,
   /** The server restarts: come back, after a random pause. */
-  restart: 1012,
+  restart,
   /** The client reads too slowly, so that what it has not had is gone, or the server is overloaded: come back later. */
-  overloaded: 1013,
+  overloaded,
   /** The back end has ended the session: come back. */
   disconnectedForNow: 4000,
   /** The token has expired: come back with a new one. */
-  tokenExpired: 4001,
+  tokenExpired,
   /** The back end has ended the session: stay away. */
   disconnected: 4500,
 } as const;
 
 /** Whether a client should connect again after it was closed with `code`. */
-export function mayReconnect(code: number): boolean {
-  return code !== closeCodes.policy && !(code >= 4500 && code <= 4999);
+export function mayReconnect(code = 1006): boolean {
+  return code !== policy && !(code >= 4500 && code <= 4999);
+}
+
+/** Whether many others were closed with `code` at the same time, so that all of them should not come back at once. */
+export function isCrowded(code: number): boolean {
+  return code === restart || code === overloaded;
+}
+
+/** Whether a client that was closed with `code` needs a new token to come back. */
+export function isExpired(code: number): boolean {
+  return code === tokenExpired;
 }
 
 /** The name of the WebSocket subprotocol: JSON text frames, as follow. */
@@ -74,16 +91,16 @@ export interface ErrorFrame {
   readonly type: "error";
   readonly code: string;
   readonly detail: string;
-  /** Of a push: as the client had it in its frame. */
+  /** As the client had it in its frame, where that has one. */
   readonly ref?: string;
 }
 
-/** What this session has pushed was taken. */
+/** What this session has pushed was taken; or, without an id, what it has sent. */
 export interface ReceiptFrame {
   readonly type: "receipt";
-  readonly id: string;
-  /** How many sessions it was sent to. */
-  readonly sessions: number;
+  readonly id?: string;
+  /** Of a push: how many sessions it was sent to. */
+  readonly sessions?: number;
   /** As the client had it in its frame. */
   readonly ref?: string;
 }
@@ -92,7 +109,12 @@ export type ServerFrame = WelcomeFrame | MessageFrame | PositionFrame | ErrorFra
 
 /** A text for the back end; or up to where the client has handled what came, of which the server keeps nothing. */
 export type ClientFrame =
-  | { readonly type: "message"; readonly data: string }
+  | {
+      readonly type: "message";
+      readonly data: string;
+      /** With one, it is answered with a receipt or an error, which have the same. */
+      readonly ref?: string;
+    }
   | { readonly type: "ack"; readonly id: string }
   /** A push, where clients may: it is answered with a receipt or an error, which have its `ref`. */
   | {

@@ -18,6 +18,7 @@ import { toResponse } from "./errors.ts";
 import type { Connections } from "./listener.ts";
 import { describeElsewhere, type Elsewhere } from "./openapi-elsewhere.ts";
 import { describeApi } from "./openapi.ts";
+import { libraryRoutes } from "./library.ts";
 import { pageRoutes } from "./pages.ts";
 import { pushRoutes } from "./push.ts";
 import { healthRoutes, metricsRoutes } from "./status.ts";
@@ -88,6 +89,7 @@ export function createApp(parts: AppParts): AnyElysia {
       .use(eventRoutes({ ...parts, allowSilence }))
       .use(tokenRoutes(parts));
   for (const receiver of receivers) app.use(receiver);
+  if (receivers.length > 0) app.use(libraryRoutes(parts));
 
   /** What pages call, so that those that may read the answer can also read why there is none. */
   const forPages = new Set(receivers.flatMap(({ routes }) => routes.map(({ path }) => path)));

@@ -30,10 +30,7 @@ export function readClientFrame(body: Body): ClientFrame | PushError {
   if (typeof frame !== "object" || frame === null || !("type" in frame))
     return malformed(`has no type, expected an object with type ${types}`);
   const { type } = frame;
-  if (type === "message")
-    return "data" in frame && typeof frame.data === "string"
-      ? { type, data: frame.data }
-      : malformed("of type message has no data, expected a string");
+  if (type === "message") return readMessage(frame);
   if (type === "ack")
     return "id" in frame && typeof frame.id === "string"
       ? { type, id: frame.id }
@@ -50,6 +47,21 @@ const types = "message, ack, token or push";
 
 /** The longest `ref`, in characters. */
 const maxRef = 64;
+
+function readMessage(frame: {
+  readonly type: unknown;
+  readonly data?: unknown;
+  readonly ref?: unknown;
+}): ClientFrame | PushError {
+  const { data, ref } = frame;
+  if (typeof data !== "string") return malformed("of type message has no data, expected a string");
+  if (ref === undefined) return { type: "message", data };
+  return typeof ref === "string" && ref.length <= maxRef
+    ? { type: "message", data, ref }
+    : malformed(
+        `of type message has ${show(ref)} as its ref, expected a string of up to ${maxRef} characters`,
+      );
+}
 
 function readPush(frame: { readonly [name in keyof PushFrame]?: unknown }): ClientFrame | PushError {
   const { data, ttl } = frame;

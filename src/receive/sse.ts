@@ -284,12 +284,20 @@ const streamHeaders = {
   "X-Accel-Buffering": "no",
 };
 
-/** A message as an event: a line for each of its lines, as the format has no other line break than its own. */
+/**
+ * A message as an event: a line for each of its lines, as the format has no other line break than its own. What that cannot tell, a
+ * comment does, for clients that read it: that it is bytes, or a text with its carriage returns.
+ *
+ *   : base64                         : json "one\r\ntwo"
+ *   data: AAEC                       data: one
+ *                                    data: two
+ */
 export function toEvent(id: string, { event, body }: Pick<Message, "event" | "body">): string {
-  const data = typeof body === "string" ? body.replaceAll(/\r\n|\r|\n/g, "\ndata: ") : body.toBase64();
-  return event === undefined
-    ? `id: ${id}\ndata: ${data}\n\n`
-    : `id: ${id}\nevent: ${event}\ndata: ${data}\n\n`;
+  const isText = typeof body === "string";
+  const data = isText ? body.replaceAll(/\r\n|\r|\n/g, "\ndata: ") : body.toBase64();
+  const name = event === undefined ? "" : `event: ${event}\n`;
+  const exact = isText ? (body.includes("\r") ? `: json ${JSON.stringify(body)}\n` : "") : ": base64\n";
+  return `id: ${id}\n${name}${exact}data: ${data}\n\n`;
 }
 
 function toRetry(): number {

@@ -151,7 +151,7 @@ export function openWebSockets({
       if (session.format === plain) return take(session, body);
       const frame = readClientFrame(body);
       if (frame instanceof PushError) session.tell({ type: "error", code: frame.code, detail: frame.detail });
-      else if (frame.type === "message") take(session, frame.data);
+      else if (frame.type === "message") take(session, frame.data, frame.ref);
       else if (frame.type === "push") pushFor(session, frame);
       else if (frame.type === "ack") hub.acknowledge(session, session.start.offset, frame.id);
       else renew(session, frame.token);
@@ -204,12 +204,13 @@ export function openWebSockets({
   }
 
   /** Over a plain WebSocket there is no other way to say that it was not taken. */
-  function take(session: WebSocketSession, body: Body): void {
+  function take(session: WebSocketSession, body: Body, ref?: string): void {
     const refusal = hub.receive(session, body);
-    if (refusal === undefined) return;
-    metrics.rejected(refusal);
-    if (session.format === plain) session.close(closeCodes.overloaded, refusal.detail);
-    else session.tell({ type: "error", code: refusal.code, detail: refusal.detail });
+    if (refusal !== undefined) {
+      if (session.format === pushV1) return refuse(session, refusal, ref);
+      metrics.rejected(refusal);
+      session.close(closeCodes.overloaded, refusal.detail);
+    } else if (ref !== undefined) session.tell({ type: "receipt", ref });
   }
 
   function renew(session: WebSocketSession, token: string): void {

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { type Address, topicsOf, toTopic } from "../../src/address.ts";
 import { pushToAll, toReceipt, untilSessions } from "../support/calls.ts";
 import { type Crowd, startCrowd } from "../support/crowd.ts";
+import { readEvents } from "../support/event-log.ts";
 import { eventually } from "../support/eventually.ts";
 import { compiledFile, type ServerProcess, startProcess } from "../support/process.ts";
 import { type Random, seeded } from "../support/random.ts";
@@ -36,6 +37,22 @@ function toQuery({ userid, compid }: Address): string {
 async function push(server: ServerProcess, address: Address, message: string): Promise<number> {
   const answer = await fetch(`${server.url}/push?${toQuery(address)}`, { method: "POST", body: message });
   return (await toReceipt(answer)).sessions;
+}
+
+interface Presence {
+  readonly online: boolean;
+  readonly sessions: number;
+}
+
+interface Page {
+  readonly sessions: readonly Address[];
+  readonly next?: string;
+}
+
+async function read<Body>({ url }: ServerProcess, path: string): Promise<Body> {
+  const answer = await fetch(`${url}${path}`);
+  expect(answer.status).toBe(200);
+  return (await answer.json()) as Body; // as the test that asks holds it to be
 }
 
 interface Tally {
@@ -102,7 +119,13 @@ async function raise(seed: number): Promise<Storm> {
   const random = seeded(seed);
   const processes = new AsyncDisposableStack();
   const server = processes.use(
-    await startProcess([compiledFile, "--port=0", "--log-format=json", "--ping=1h"]),
+    await startProcess([
+      compiledFile,
+      "--port=0",
+      "--log-format=json",
+      "--ping=1h",
+      "--retain-events=100000",
+    ]),
   );
   const filesAtFirst = (await readMetrics(server)).get("process_open_fds") ?? 0;
   const tally: Tally = { opened: 0, closed: 0, dropped: 0 };
@@ -174,7 +197,33 @@ describe.each([1, 2])("after a storm of 5000 sessions (seed %d)", (seed) => {
     expect([...wrong]).toEqual([]);
   });
 
-  test("when all have gone nothing is left of them", async () => {
+  test("presence and the list of sessions say of each address who has it", async () => {
+    const { server, sessions } = storm;
+
+    const told = new Map<string, unknown>();
+    const due = new Map<string, unknown>();
+    for (const address of addresses) {
+      const { online, sessions: count } = await read<Presence>(server, `/presence?${toQuery(address)}`);
+      told.set(toTopic(address), { online, count });
+      const own = Array.from(sessions.values()).filter(
+        ({ userid, compid }) =>
+          (address.userid ?? userid) === userid && (address.compid ?? compid) === compid,
+      );
+      due.set(toTopic(address), { online: own.length > 0, count: own.length });
+    }
+    expect(told).toEqual(due);
+
+    const listed: string[] = [];
+    for (let after = ""; ;) {
+      const page = await read<Page>(server, `/sessions?limit=1000${after}`);
+      listed.push(...page.sessions.map(toQuery));
+      if (page.next === undefined) break;
+      after = `&after=${page.next}`;
+    }
+    expect(listed.toSorted()).toEqual(Array.from(sessions.values(), toQuery).toSorted());
+  });
+
+  test("when all have gone nothing is left of them, and each user has come and gone by turns", async () => {
     const { server, groups, filesAtFirst } = storm;
 
     await Promise.all(groups.map((group) => group.kill()));
@@ -185,6 +234,26 @@ describe.each([1, 2])("after a storm of 5000 sessions (seed %d)", (seed) => {
       const files = (await readMetrics(server)).get("process_open_fds") ?? Number.POSITIVE_INFINITY;
       return files <= filesAtFirst + ownConnections;
     });
+
+    // A user has gone for good three seconds after the last session.
+    await eventually("nobody online", async () => {
+      const { users } = await read<{ users: number }>(server, "/presence");
+      return users === 0;
+    });
+    await using reader = await readEvents("NDJSON", server, {
+      query: "since=all&types=user.online,user.offline",
+    });
+    const left = new Set(userids);
+    const comings = new Map<string, string[]>(userids.map((userid) => [userid, []]));
+    await reader.until(({ type, data }) => {
+      const userid = String(data["userid"]);
+      comings.get(userid)?.push(type);
+      if (type === "user.offline") left.delete(userid);
+      else left.add(userid);
+      return left.size === 0;
+    });
+    for (const own of comings.values())
+      expect(own).toEqual(own.map((_, at) => (at % 2 === 0 ? "user.online" : "user.offline")));
   });
 });
 

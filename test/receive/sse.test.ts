@@ -110,12 +110,12 @@ describe("a message", () => {
   test.each([
     ["a line", "hello", "data: hello\n"],
     ["two lines", "a\nb", "data: a\ndata: b\n"],
-    ["lines that end in CR LF", "a\r\nb", "data: a\ndata: b\n"],
-    ["lines that end in CR", "a\rb", "data: a\ndata: b\n"],
+    ["lines that end in CR LF", "a\r\nb", ': json "a\\r\\nb"\ndata: a\ndata: b\n'],
+    ["lines that end in CR", "a\rb", ': json "a\\rb"\ndata: a\ndata: b\n'],
     ["a line break at its end", "a\n", "data: a\ndata: \n"],
     ["a line break at its begin", "\na", "data: \ndata: a\n"],
     ["nothing but a line break", "\n", "data: \ndata: \n"],
-    ["LF CR, which is two line breaks", "a\n\rb", "data: a\ndata: \ndata: b\n"],
+    ["LF CR, which is two line breaks", "a\n\rb", ': json "a\\n\\rb"\ndata: a\ndata: \ndata: b\n'],
     ["an empty line, which would end the event", "a\n\nb", "data: a\ndata: \ndata: b\n"],
     ["what looks like fields", "a\nid: 7\nevent: x", "data: a\ndata: id: 7\ndata: event: x\n"],
     ["a space at its begin", " a", "data:  a\n"],
@@ -124,14 +124,17 @@ describe("a message", () => {
     ["characters of two to four bytes", "é€😀", "data: é€😀\n"],
     ["line separators that are not SSE's", "a\u2028b\u0085c\u000bd", "data: a\u2028b\u0085c\u000bd\n"],
     ["a NUL", "a\u0000b", "data: a\u0000b\n"],
-  ])("of %s is an event with its id, as the standard writes it", async (_, message, data) => {
-    await using server = await startServer();
-    await using stream = await openWelcomed(server, { query: "userid=1" });
+  ])(
+    "of %s is an event with its id, as the standard writes it, and exact in a comment where that is not",
+    async (_, message, data) => {
+      await using server = await startServer();
+      await using stream = await openWelcomed(server, { query: "userid=1" });
 
-    const { id } = await push(server, "userid=1", message);
+      const { id } = await push(server, "userid=1", message);
 
-    expect((await stream.block())?.text).toBe(`id: ${id}\n${data}\n`);
-  });
+      expect((await stream.block())?.text).toBe(`id: ${id}\n${data}\n`);
+    },
+  );
 
   test("with an event has its name before the data", async () => {
     await using server = await startServer();
@@ -156,7 +159,7 @@ describe("a message", () => {
     );
 
     expect((await stream.block())?.text).toBe(
-      `id: ${id}\ndata: ${Buffer.from(bytes).toString("base64")}\n\n`,
+      `id: ${id}\n: base64\ndata: ${Buffer.from(bytes).toString("base64")}\n\n`,
     );
   });
 

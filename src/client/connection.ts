@@ -1,0 +1,347 @@
+/**
+ * Stays connected: over the best transport that works, and from where it was, until it is closed.
+ *
+ *   ┌──► token ──► connect ──► open ──► lost ──► pause ──┐
+ *   └────────────────────────────────────────────────────┘
+ *
+ * It is one loop, so there are never two connections at once. What comes is told as notices, which are plain data: they may go to
+ * other tabs as they are.
+ *
+ * Every browser that loads the library pays for its size: so what has a life is in the variables of a function here, which become a
+ * letter each, and not in a class.
+ */
+import {
+  type ClientFrame,
+  isCrowded,
+  isExpired,
+  type MessageFrame,
+  mayReconnect,
+  type ServerFrame,
+} from "../protocol.ts";
+import type { Transport } from "./contract.d.ts";
+import {
+  diagnose,
+  type Ending,
+  isBlocked,
+  type Problem,
+  type Server,
+  transports,
+  unreachable,
+} from "./transports.ts";
+
+export type Notice =
+  | {
+      readonly type: "open";
+      readonly session: string;
+      readonly transport: Transport;
+      readonly resumed?: boolean;
+      /** The position now. */
+      readonly id: string;
+    }
+  | {
+      readonly type: "message";
+      readonly message: Content;
+      /** The position before it. */
+      readonly after: string | undefined;
+    }
+  | { readonly type: "position"; readonly id: string }
+  | {
+      readonly type: "close";
+      readonly code: number;
+      readonly reason: string;
+      readonly willReconnect: boolean;
+    }
+  | (Omit<Problem, "retryAfter"> & { readonly type: "error"; readonly willReconnect: boolean })
+  | { readonly type: "sent"; readonly ref: string; readonly isTaken: boolean };
+
+/** What a message says. */
+export type Content = Omit<MessageFrame, "type">;
+
+/** In milliseconds. */
+export interface Times {
+  /** Up to where the pause before coming back is chosen at random: this much at first, twice as much each time, but not more than `cap`. */
+  readonly first: number;
+  readonly cap: number;
+  /** At least this much after a restart, or where there were too many. */
+  readonly spread: number;
+  /** A connection that has lasted so long counts as one that works. */
+  readonly steady: number;
+  /** How long a connection may take to open. */
+  readonly open: number;
+  /** When a better transport is tried again: at first, and twice as long each time. */
+  readonly better: number;
+}
+
+export const defaultTimes: Times = {
+  first: 1000,
+  cap: 20_000,
+  spread: 5000,
+  steady: 10_000,
+  open: 8000,
+  better: 60_000,
+};
+
+/** How many messages may wait to be sent. */
+const maxWaiting = 100;
+/** Between acknowledgements, in milliseconds. */
+const ackMs = 100;
+/** The server is told a new token so long before the old one expires, in milliseconds. */
+const renewMs = 30_000;
+const longestTimeout = 2 ** 31 - 1;
+
+/** Why a connection is ended from here although it works: there is a better one, or a newer token. */
+const planned = 0;
+
+/** What a page has beside what every JavaScript has; elsewhere it is not there. */
+interface Surroundings extends Partial<Pick<EventTarget, "addEventListener">> {
+  readonly document?: EventTarget & { readonly visibilityState: string };
+}
+
+const surroundings: Surroundings = globalThis;
+
+export interface ConnectionOptions {
+  readonly server: Server;
+  readonly order: readonly Transport[];
+  /** Where to start. */
+  readonly position: string | undefined;
+  readonly emit: (notice: Notice) => void;
+  readonly times: Times;
+}
+
+export interface Connection {
+  /** Tells later whether it was taken. */
+  send(ref: string, data: string): void;
+  /** The page has handled everything up to this. The server is told now and then, as it counts for all before. */
+  acknowledge(id: string): void;
+  /** Ends it for good. */
+  close(): void;
+}
+
+export function openConnection({ server, order, position, emit, times }: ConnectionOptions): Connection {
+  let isOpen = false;
+  let isClosed = false;
+  /** Which of the transports it is at, when it goes back to the first, and how long until then the next time. */
+  let level = 0;
+  let betterAt = 0;
+  let betterMs = times.better;
+  let attempts = 0;
+  let abort = new AbortController();
+  let silence: Timer | undefined;
+  let wake: (() => void) | undefined;
+  let triedAt = 0;
+  let openedAt = 0;
+  let heardAt = 0;
+  let silentMs = 0;
+  let post: ((frame: ClientFrame) => void) | undefined;
+  const waiting = new Map<string, string>();
+  const sent = new Set<string>();
+  let handled: string | undefined;
+  let acking: Timer | undefined;
+  const closing = new AbortController();
+
+  const onWaker = () => {
+    if (surroundings.document?.visibilityState === "hidden") return;
+    if (!isOpen && Date.now() - triedAt > times.first) wake?.();
+    if (isOpen && Date.now() - heardAt > silentMs) abort.abort();
+  };
+  // When one of these happens, there may be a connection again; or the one that there was may be gone.
+  for (const type of ["online", "pageshow", "visibilitychange", "resume"])
+    for (const target of [surroundings, surroundings.document])
+      target?.addEventListener?.(type, onWaker, { signal: closing.signal });
+  void run();
+  return {
+    send(ref, data) {
+      if (isClosed || waiting.size >= maxWaiting) return tellSent([ref], false);
+      waiting.set(ref, data);
+      sendWaiting();
+    },
+    acknowledge,
+    close: () => close(1000, ""),
+  };
+
+  async function run(): Promise<void> {
+    for (;;) {
+      if (Date.now() >= betterAt) level = 0;
+      triedAt = Date.now();
+      openedAt = 0;
+      abort = new AbortController();
+      const pause = judge(await connect(abort));
+      if (isClosed) return;
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+        setTimeout(resolve, pause);
+      });
+    }
+  }
+
+  async function connect(own: AbortController): Promise<Ending> {
+    const { signal } = own;
+    const transport = order[level] ?? "websocket";
+    const timers: (Timer | undefined)[] = [];
+    let ending: Ending = {};
+    try {
+      const token = await server.getToken();
+      if (isClosed) return ending;
+      const link = {
+        ...server,
+        signal,
+        token,
+        since: () => position,
+        take(frame: ServerFrame) {
+          if (!signal.aborted) take(frame, transport);
+        },
+        onWritable: (write: typeof post) => (post = write),
+      };
+      expectWithin(times.open);
+      timers.push(renewInTime(token));
+      if (level > 0) timers.push(setTimeout(() => own.abort(planned), betterAt - Date.now()));
+      ending = await transports[transport](link);
+      // A browser is not told why a handshake came to nothing; a stream of which nothing comes is held back on the way.
+      if (!openedAt && !ending.problem && mayReconnect(ending.code))
+        ending =
+          transport === "websocket"
+            ? await diagnose({ ...link, signal: AbortSignal.timeout(times.open) })
+            : isBlocked;
+    } catch (error) {
+      ending = { problem: { code: "failed", detail: String(error) } };
+    }
+    for (const timer of [silence, ...timers]) clearTimeout(timer);
+    isOpen = false;
+    post = undefined;
+    tellSent(sent, false);
+    return signal.reason === planned && openedAt ? { isPlanned: true } : ending;
+  }
+
+  /** Tells of the end, and gives how long to pause, in milliseconds. */
+  function judge({ code = 1006, reason = "", problem, ...ending }: Ending): number {
+    if (isClosed || ending.isPlanned) return 0;
+    if (ending.isBlocked && level + 1 < order.length) {
+      if (level++ === 0) {
+        betterAt = Date.now() + betterMs;
+        betterMs *= 2;
+      }
+      return 0;
+    }
+    if (ending.isBlocked) problem ??= unreachable;
+    const isFinal = !mayReconnect(code) || (problem && isForGood(problem, server));
+    if (problem) emit({ type: "error", ...problem, willReconnect: !isFinal });
+    if (isFinal) close(code, problem?.detail ?? reason);
+    else if (openedAt) emit({ type: "close", code, reason, willReconnect: true });
+    if (openedAt && Date.now() - openedAt >= times.steady) attempts = 0;
+    if (isExpired(code) && attempts === 0) return 0;
+    const window = Math.min(times.cap, times.first * 2 ** attempts++);
+    const spread = isCrowded(code) ? Math.max(window, times.spread) : window;
+    return (problem?.retryAfter || 0) * 1000 + Math.random() * spread;
+  }
+
+  function take(frame: ServerFrame, transport: Transport): void {
+    const { type } = frame;
+    heardAt = Date.now();
+    if (type === "welcome") {
+      const { session, id, resumed, idle } = frame;
+      silentMs = idle * 1500 + 1000;
+      openedAt = heardAt;
+      if (level === 0) betterMs = times.better;
+      position = id;
+      isOpen = true;
+      emit({ type: "open", session, transport, id, ...(resumed !== undefined && { resumed }) });
+      sendWaiting();
+    } else if (type === "message") {
+      const after = position;
+      position = frame.id ?? after;
+      emit({ type, message: frame, after });
+    } else if (type === "position") {
+      position = frame.id;
+      emit(frame);
+    } else if (frame.ref) tellSent([frame.ref], type === "receipt");
+    else if (type === "error") emit({ ...frame, willReconnect: true });
+    expectWithin(silentMs);
+  }
+
+  function expectWithin(ms: number): void {
+    const own = abort;
+    clearTimeout(silence);
+    if (!own.signal.aborted) silence = setTimeout(() => own.abort(), ms);
+  }
+
+  /** A session goes on with a new token; a stream of events or a poll begins anew with it. */
+  function renewInTime(token: string | undefined): Timer | undefined {
+    const expiresAt = server.hasFreshTokens && toExpiry(token);
+    if (!expiresAt) return undefined;
+    const own = abort;
+    const left = expiresAt - Date.now();
+    const renew = async () => {
+      if (!post) return own.abort(planned);
+      const next = await server.getToken();
+      if (next === undefined || own.signal.aborted) return;
+      post?.({ type: "token", token: next });
+      renewInTime(next);
+    };
+    // When it cannot be renewed now, that is tried again when it has expired.
+    return setTimeout(
+      () => renew().catch(() => {}),
+      Math.min(left - Math.min(renewMs, left / 4), longestTimeout),
+    );
+  }
+
+  function sendWaiting(): void {
+    if (!isOpen) return;
+    for (const [ref, data] of waiting) {
+      // Only a WebSocket can send.
+      if (!post) {
+        tellSent([ref], false);
+        continue;
+      }
+      waiting.delete(ref);
+      sent.add(ref);
+      post({ type: "message", data, ref });
+    }
+  }
+
+  function tellSent(refs: Iterable<string>, isTaken: boolean): void {
+    for (const ref of refs) {
+      waiting.delete(ref);
+      sent.delete(ref);
+      emit({ type: "sent", ref, isTaken });
+    }
+  }
+
+  function acknowledge(id: string): void {
+    handled = id;
+    if (acking) return;
+    post?.({ type: "ack", id });
+    acking = setTimeout(() => {
+      acking = undefined;
+      if (handled && handled !== id) acknowledge(handled);
+    }, ackMs);
+  }
+
+  function close(code: number, reason: string): void {
+    if (isClosed) return;
+    isClosed = true;
+    closing.abort();
+    abort.abort();
+    wake?.();
+    tellSent(waiting.keys(), false);
+    emit({ type: "close", code, reason, willReconnect: false });
+  }
+}
+
+type Timer = ReturnType<typeof setTimeout>;
+
+/** Trying again does not mend what the server itself objects to, but for what passes, and a token that is not the last one. */
+function isForGood({ code, status = 0 }: Problem, { hasFreshTokens }: Server): boolean {
+  if (code === "unexpected" || status < 400 || status >= 500 || status === 429) return false;
+  return status !== 401 || !hasFreshTokens;
+}
+
+/** When a JSON Web Token expires, in milliseconds since 1970. */
+function toExpiry(token = ""): number | undefined {
+  try {
+    const claims = (token.split(".")[1] ?? "").replaceAll("-", "+").replaceAll("_", "/");
+    const { exp } = JSON.parse(atob(claims)) as { exp?: number }; // as RFC 7519 section 4.1.4 has it
+    return exp && exp * 1000;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,127 @@
+/**
+ * The browser's side of server-push: receives what is pushed to a user and a component, comes back by itself, and misses nothing.
+ *
+ *   const push = ServerPush.connect({ userid: "123", compid: "inbox" });
+ *   push.onmessage = (message) => console.log(message.data);
+ *   push.onreset = () => location.reload();
+ *
+ * Runs in browsers, and in Bun and Node (22 or later) as it is.
+ */
+
+/** What a session is over. A better one, which stands before the others, is come back to when it works again. */
+export type Transport = "websocket" | "sse" | "poll";
+
+export interface ConnectOptions {
+  /** The server, such as `https://push.example.com`. By default where the script came from, else the page's own. */
+  readonly url?: string | URL;
+  /** Whose page it is. With a token that names the user it may be left out. */
+  readonly userid?: string;
+  /** Which part of the page listens. */
+  readonly compid?: string;
+  /** A token, or what gives one: it is asked at every connect, and before the last token expires. */
+  readonly token?: string | (() => string | Promise<string>);
+  /** Where to start: an id, a duration back from now such as `10m`, or `all` that is kept. By default, now. */
+  readonly since?: string;
+  /** `"tab"`: go on after a reload of the page where it was, by a note in `sessionStorage`. */
+  readonly resume?: "tab";
+  /** One connection for all tabs of this origin that ask for the same: one of them has it, the others get everything through it. */
+  readonly shared?: boolean;
+  /** What may be used, in this order. By default all. */
+  readonly transports?: readonly Transport[];
+}
+
+/** A message. Its `type` is its event name, `message` without one; `lastEventId` its id, empty for an answer of the back end. */
+export type PushMessage = MessageEvent<string | Uint8Array<ArrayBuffer>>;
+
+/** The session has begun, or begun again. */
+export interface OpenEvent extends Event {
+  readonly session: string;
+  readonly transport: Transport;
+  /** Whether it is proven that nothing was missed; absent when it did not come back. */
+  readonly resumed?: boolean;
+}
+
+/** The session has ended. */
+export interface ClosedEvent extends Event {
+  /** A WebSocket's close code; 1000 after `close()`, 1006 when the connection was lost. */
+  readonly code: number;
+  readonly reason: string;
+  /** Whether it comes back by itself. */
+  readonly willReconnect: boolean;
+}
+
+/** What the server, or the way to it, objects to. */
+export interface ErrorEvent extends Event {
+  /** The server's stable code, such as `unauthorized`; `unreachable` when it did not answer; `failed` when
+   * there was no token to be had, or the browser does not allow the connection. */
+  readonly code: string;
+  /** The same for people. */
+  readonly detail: string;
+  /** The status of the HTTP answer, where there was one. */
+  readonly status?: number;
+  /** Whether it tries again by itself. */
+  readonly willReconnect: boolean;
+}
+
+interface EventMap {
+  readonly open: OpenEvent;
+  readonly close: ClosedEvent;
+  /** It could not be proven that nothing was missed: load anew whatever the messages tell of. */
+  readonly reset: Event;
+  readonly error: ErrorEvent;
+  readonly message: PushMessage;
+}
+
+/**
+ * A connection to the server, for as long as the page wants it.
+ *
+ * Every message is an event of its event name, `message` without one, or when it is named as one of the events here is. A listener
+ * that throws is reported as any other, and holds up nothing.
+ */
+export interface Push extends EventTarget, AsyncIterable<PushMessage> {
+  readonly state: "connecting" | "open" | "closed";
+  /** What the session is over, while it is open. */
+  readonly transport: Transport | undefined;
+  /** The session's id, while it is open: for `except` of a push. */
+  readonly session: string | undefined;
+  /** The id up to which everything has come. */
+  readonly position: string | undefined;
+
+  onopen: ((event: OpenEvent) => unknown) | null;
+  onclose: ((event: ClosedEvent) => unknown) | null;
+  onreset: ((event: Event) => unknown) | null;
+  onerror: ((event: ErrorEvent) => unknown) | null;
+  onmessage: ((message: PushMessage) => unknown) | null;
+
+  addEventListener<Type extends keyof EventMap>(
+    type: Type,
+    listener: ((event: EventMap[Type]) => unknown) | null,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  /** Of messages with this event name. */
+  addEventListener(
+    type: string,
+    listener: ((message: PushMessage) => unknown) | EventListenerObject | null,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+
+  /**
+   * Sends a text to the back end. Up to 100 wait while there is no connection.
+   *
+   * @returns whether the server has taken it: false also when nobody knows, as the connection was lost meanwhile, and when too
+   *   many wait, over a transport that cannot send, or after `close()`
+   */
+  send(data: string): Promise<boolean>;
+  /** Ends it for good. */
+  close(): void;
+
+  /**
+   * All messages, whatever their event name, until it is closed. Who asks for the next one has handled the one before.
+   *
+   * @throws RangeError when more than 10,000 wait
+   */
+  [Symbol.asyncIterator](): AsyncIterator<PushMessage, undefined>;
+}
+
+/** Connects, and stays connected until `close()`, or until the server tells it to stay away. */
+export declare function connect(options?: ConnectOptions): Push;

@@ -1,0 +1,29 @@
+/**
+ * The browser's library: a classic script, the same as a module, and what the few pages load that share a connection. For pages of any
+ * origin: it is no secret, and does nothing by itself.
+ */
+import { Elysia } from "elysia";
+import type { Access } from "../auth/access.ts";
+import { createAsset } from "./asset.ts";
+import { bundle } from "./bundle.ts" with { type: "macro" };
+
+const files = {
+  "/client.js": bundle("client/script.ts", "iife"),
+  "/client.mjs": bundle("client/module.ts", "esm"),
+  "/client-shared.mjs": bundle("client/shared.ts", "esm"),
+};
+
+const headers = {
+  "Content-Type": "text/javascript; charset=utf-8",
+  "Access-Control-Allow-Origin": "*",
+  "Cross-Origin-Resource-Policy": "cross-origin",
+};
+
+export function libraryRoutes({ access }: { readonly access: Access }) {
+  const routes = new Elysia().onBeforeHandle(({ request }) => access.checkHost(request));
+  for (const [path, text] of Object.entries(files)) {
+    const answer = createAsset(text, headers);
+    routes.get(path, ({ request }) => answer(request), { detail: { hide: true } });
+  }
+  return routes;
+}
