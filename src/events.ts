@@ -52,20 +52,29 @@ export class Events {
     });
   }
 
-  /** Writes it down; what cannot be written down is lost, and counted. */
-  record(type: EventType, data: EventData): void {
+  /** Why nothing can be written down now. */
+  get problem(): Error | undefined {
+    return this.#log.problem;
+  }
+
+  /** Writes it down, and gives whether it is; what cannot be written down is lost, and counted. */
+  record(type: EventType, data: EventData): boolean | Promise<boolean> {
     // Put together by hand: what clients send would cost twice as much otherwise.
     const json = `{"type":"${type}","timestamp":"${this.#toTimestamp(Date.now())}","data":${JSON.stringify(data)}}`;
     this.#underWay += json.length;
     const lose = () => {
       this.#underWay -= json.length;
       this.#onLost(1);
+      return false;
     };
     try {
       const taken = this.#log.append([{ topic: type, body: json }]);
-      if (taken instanceof Promise) this.#lastRecorded = taken.catch(lose);
+      if (!(taken instanceof Promise)) return true;
+      const written = taken.then(() => true, lose);
+      this.#lastRecorded = written;
+      return written;
     } catch {
-      lose();
+      return lose();
     }
   }
 

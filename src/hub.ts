@@ -69,6 +69,16 @@ export interface HubParts {
   readonly isCrowded?: () => boolean;
 }
 
+/** How messages are published. */
+export interface Publishing {
+  /** When its publisher used it before for the same, nothing is published or counted, and the answer is what it was then. */
+  readonly idempotencyKey?: string | undefined;
+  /** Who pushes, by a name that is its own, for the limits and the key. */
+  readonly publisher?: string | undefined;
+  /** Called with the first one's offset before any client can have answered to it; not for what was published before. */
+  readonly onTaken?: (first: Offset) => void;
+}
+
 export class Hub {
   readonly #parts: HubParts;
   readonly #outlets: Outlet[] = [];
@@ -118,15 +128,16 @@ export class Hub {
   /**
    * Takes messages, all or none, and delivers them in this order.
    *
-   * @param idempotencyKey when its publisher used it before for the same, nothing is published or counted, and the answer is what it was then
-   * @param publisher who pushes, by a name that is its own, for the limits and the key
    * @throws PushError `shutting_down`, `rate_limited`, `unavailable` or `idempotency_key_reused`, and then none was taken
    */
-  async publishAll(drafts: readonly Draft[], idempotencyKey?: string, publisher?: string): Promise<Outcome> {
+  async publishAll(drafts: readonly Draft[], publishing: Publishing = {}): Promise<Outcome> {
+    const { idempotencyKey, publisher, onTaken } = publishing;
     this.refuseWhileDraining();
-    const publish = (once?: Once) => {
+    const publish = async (once?: Once) => {
       this.#parts.pushRates?.take(publisher, drafts.length);
-      return this.#append(drafts, once);
+      const taken = await this.#append(drafts, once);
+      onTaken?.(taken.first);
+      return taken;
     };
     if (idempotencyKey === undefined)
       return { receipts: toReceipts(this.#parts.journal, await publish()), repeated: false };
@@ -244,20 +255,22 @@ export class Hub {
   }
 
   /**
-   * Takes what a client sent, for the back end; or says why not.
+   * Takes what a client sent, for the back end; or says why not, which is known at once where the log of events is in memory.
    */
-  receive(session: Session, body: Body): PushError | undefined {
+  receive(session: Session, body: Body): PushError | undefined | Promise<PushError | undefined> {
     const { metrics, logger, events, hasRoom } = this.#parts;
     if (hasRoom?.(sizeOf(body)) === false)
       return new PushError("unavailable", "the back end takes no messages now, expected it back before long");
+    if (events?.problem !== undefined) return toUnwritable();
     metrics.received++;
     const { id, userid, compid } = session;
     const content = typeof body === "string" ? { message: body } : { base64: body.toBase64() };
-    events?.record("message.received", { session: id, userid, compid, ...content });
+    const taken = events?.record("message.received", { session: id, userid, compid, ...content });
     if (logger.showsActivity)
       logger.activity("message received", { ...describe(session), bytes: sizeOf(body) });
     if (logger.showsDebug && typeof body === "string") logger.debug("message content", { id, content: body });
-    return undefined;
+    if (taken instanceof Promise) return taken.then((isTaken) => (isTaken ? undefined : toUnwritable()));
+    return taken === false ? toUnwritable() : undefined;
   }
 
   /**
@@ -295,7 +308,7 @@ export class Hub {
       throw new TypeError("expected a journal that hands a message over before it gives the offset");
     this.#delivered.delete(offset);
     metrics.messages++;
-    if (sessions === 0) this.#recordUnclaimed(draft, offset);
+    if (sessions === 0 && !this.#isExpected(draft)) this.#recordUnclaimed(draft, offset);
     if (logger.showsActivity) {
       const { topic, event, body } = draft;
       const address = topic === topicOfAll ? { to: "all" } : fromTopic(topic);
@@ -308,6 +321,16 @@ export class Hub {
       });
     }
     return sessions;
+  }
+
+  /** Somebody is there whom it has not been sent to yet: in the middle of a replay, or between two polls or connections. */
+  #isExpected({ topic }: Draft): boolean {
+    const { sessions, presence } = this.#parts;
+    if (topic === topicOfAll) return sessions.size > 0;
+    const address = fromTopic(topic);
+    if (presence.find(address).sessions > 0) return true;
+    const { userid } = address;
+    return userid !== undefined && presence.isAway(userid);
   }
 
   #recordUnclaimed({ topic, event }: Draft, offset: Offset): void {
@@ -355,4 +378,11 @@ const drainPauseMs = 50;
 
 function describe({ id, userid, compid, transport }: Session) {
   return { id, userid, compid, transport };
+}
+
+function toUnwritable(): PushError {
+  return new PushError(
+    "unavailable",
+    "the log of events cannot be written now, expected it back before long",
+  );
 }

@@ -20,6 +20,7 @@ export interface MetricsSources {
   readonly journalMessages: () => number;
   readonly journalBytes: () => number;
   readonly journalWritable: () => boolean;
+  readonly eventsWritable: () => boolean;
   /** When the certificate expires, in milliseconds since 1970; without TLS there is none. */
   readonly certificateEnd?: () => number;
 }
@@ -150,6 +151,11 @@ export function createMetrics(build: { version: string; commit: string }): Metri
         "server_push_journal_writable",
         "Whether the journal takes messages: 1, or 0 when it cannot be written.",
         () => Number(sources.journalWritable()),
+      );
+      gauge(
+        "server_push_events_writable",
+        "Whether the log of events takes events: 1, or 0 when it cannot be written, and messages of clients are refused.",
+        () => Number(sources.eventsWritable()),
       );
       const { certificateEnd } = sources;
       if (certificateEnd !== undefined)

@@ -31,6 +31,8 @@ export interface PresenceOptions {
   readonly graceMs?: number;
   /** Milliseconds since 1970. */
   readonly now?: () => number;
+  /** Milliseconds of a clock that nobody sets. */
+  readonly steadyNow?: () => number;
 }
 
 interface Here {
@@ -48,7 +50,14 @@ export class Presence {
   #isWaiting = false;
 
   constructor(options: PresenceOptions = {}) {
-    this.#options = { onOnline: () => {}, onOffline: () => {}, graceMs: 3000, now: Date.now, ...options };
+    this.#options = {
+      onOnline: () => {},
+      onOffline: () => {},
+      graceMs: 3000,
+      now: Date.now,
+      steadyNow: () => performance.now(),
+      ...options,
+    };
   }
 
   /** How many users are online. */
@@ -91,7 +100,7 @@ export class Presence {
       if (here.sessions.size > 0) return;
     } else if (here.sessions !== session) return;
     here.sessions = undefined;
-    this.#leaving.set(userid, this.#options.now() + this.#options.graceMs);
+    this.#leaving.set(userid, this.#options.steadyNow() + this.#options.graceMs);
     if (!this.#isWaiting) this.#wait(this.#options.graceMs);
   }
 
@@ -100,6 +109,11 @@ export class Presence {
     const sessions = this.#users.get(userid)?.sessions;
     if (sessions === undefined) return [];
     return sessions instanceof Set ? [...sessions] : [sessions];
+  }
+
+  /** Whether this user has no session just now, and has not gone. */
+  isAway(userid: string): boolean {
+    return this.#leaving.has(userid);
   }
 
   /** Whether this address, which is not that of all, has somebody. */
@@ -128,7 +142,7 @@ export class Presence {
 
   #expire(): void {
     this.#isWaiting = false;
-    const now = this.#options.now();
+    const now = this.#options.steadyNow();
     for (const [userid, at] of this.#leaving) {
       if (at > now) return this.#wait(at - now);
       this.#leaving.delete(userid);

@@ -126,7 +126,7 @@ export class PushRates {
       "max-push-rate",
       publisher === undefined
         ? `too many messages are pushed, ${limit}`
-        : `too many messages are pushed with this API key, ${limit} for each`,
+        : `too many messages are pushed by this API key or user, ${limit} for each`,
       waitMs,
     );
   }

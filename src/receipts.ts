@@ -19,6 +19,7 @@ export class Receipts {
   readonly #limit: number;
   readonly #byTopic = new Map<string, Set<Wait>>();
   #size = 0;
+  #isOver = false;
 
   /** @param limit how many may wait at once */
   constructor(limit: number) {
@@ -31,33 +32,40 @@ export class Receipts {
   }
 
   /**
-   * Before a message is published that is to be waited for.
+   * Takes a place, before a message is published that is to be waited for. It is given back by the end of the wait, or by `giveBack`.
    *
    * @throws PushError `quota_exceeded`
    */
-  checkRoom(): void {
+  takePlace(): void {
     if (this.#size >= this.#limit)
       throw new OverLimit(
         "quota_exceeded",
         "max-receipt-waits",
         `${this.#size} pushes wait for a receipt, which is the limit; expected a push without wait`,
       );
+    this.#size++;
   }
 
-  /** Resolves with 1 when the first receipt is in, or with 0 after so many milliseconds. */
-  async wait(message: Awaited, ms: number): Promise<number> {
+  /** Of a message that is not waited for after all. */
+  giveBack(): void {
+    this.#size--;
+  }
+
+  /** Resolves with 1 when the first receipt is in, or with 0 after so many milliseconds, or when the server stops. */
+  async wait({ topic, offset, except }: Awaited, ms: number): Promise<number> {
     const { promise, resolve: end } = Promise.withResolvers<number>();
-    const wait: Wait = { ...message, end };
-    const others = this.#byTopic.get(message.topic);
-    if (others === undefined) this.#byTopic.set(message.topic, new Set([wait]));
+    const wait: Wait = { topic, offset, ...(except !== undefined && { except }), end };
+    const others = this.#byTopic.get(topic);
+    if (others === undefined) this.#byTopic.set(topic, new Set([wait]));
     else others.add(wait);
-    this.#size++;
+    if (this.#isOver) end(0);
     const timer = setTimeout(() => end(0), ms);
     try {
       return await promise;
     } finally {
       clearTimeout(timer);
       this.#remove(wait);
+      this.giveBack();
     }
   }
 
@@ -73,15 +81,15 @@ export class Receipts {
         if (wait.offset > after && wait.offset <= offset && wait.except !== session.id) wait.end(1);
   }
 
-  /** Lets everybody go. */
+  /** Lets everybody go, and whoever comes to wait from now on. */
   endAll(): void {
+    this.#isOver = true;
     for (const waits of this.#byTopic.values()) for (const { end } of waits) end(0);
   }
 
   #remove(wait: Wait): void {
     const waits = this.#byTopic.get(wait.topic);
-    if (waits?.delete(wait) !== true) return;
-    this.#size--;
-    if (waits.size === 0) this.#byTopic.delete(wait.topic);
+    waits?.delete(wait);
+    if (waits?.size === 0) this.#byTopic.delete(wait.topic);
   }
 }

@@ -224,6 +224,7 @@ async function listen(
     journalMessages: () => journal.kept.count,
     journalBytes: () => journal.kept.bytes,
     journalWritable: () => journal.problem === undefined,
+    eventsWritable: () => log.problem === undefined,
     ...(watch !== undefined && { certificateEnd: () => watch.expiresAt }),
   });
   const stopProbing = startProbing(sessions, ping, () => hub.toId(hub.head));
@@ -338,7 +339,15 @@ async function openEventLog(settings: Settings, logger: Logger): Promise<Journal
   if (data === "") return openMemoryJournal({ retention });
   const path = `${data}-events`;
   const onDisk = { ...retention, count: eventsOnDisk * retainEvents };
-  return await openSqliteJournal({ path, retention: onDisk, maxOnce: 1, onceMs: rememberedMs, logger });
+  const words = { name: "the log of events", refused: "messages of clients" };
+  return await openSqliteJournal({
+    path,
+    retention: onDisk,
+    maxOnce: 1,
+    onceMs: rememberedMs,
+    logger,
+    words,
+  });
 }
 
 /** How many are kept on disk, where they cost little, for each that is kept in memory. */

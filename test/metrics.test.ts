@@ -129,6 +129,7 @@ describe("a figure is what was counted:", () => {
       journalMessages: () => 20,
       journalBytes: () => 3000,
       journalWritable: () => isWritable,
+      eventsWritable: () => true,
     });
     await metrics.render();
     sessions = 5;
@@ -189,6 +190,7 @@ function createWatched(): Metrics {
     journalMessages: () => 2,
     journalBytes: () => 3,
     journalWritable: () => true,
+    eventsWritable: () => true,
   });
   return metrics;
 }

@@ -14,6 +14,7 @@ function createLog() {
     onOffline: (userid) => log.push(`-${userid}`),
     graceMs,
     now: () => now,
+    steadyNow: () => now,
   });
   const pass = (ms: number) => {
     now += ms;
@@ -103,6 +104,28 @@ describe("a user", () => {
     expect(presence.find({ userid: "7", compid: "other" })).toMatchObject({ online: false, sessions: 0 });
     expect(presence.find({ compid: "inbox" })).toEqual({ online: true, sessions: 2 });
   });
+});
+
+test("a clock that is set back keeps nobody online", () => {
+  let [clock, steady] = [100_000, 0];
+  const gone: string[] = [];
+  withFakeTime(() => {
+    const presence = new Presence({
+      graceMs,
+      now: () => clock,
+      steadyNow: () => steady,
+      onOffline: (userid) => gone.push(userid),
+    });
+    const only = session("7");
+    presence.enter(only);
+    presence.leave(only);
+
+    clock = 0;
+    steady += graceMs;
+    jest.advanceTimersByTime(graceMs);
+  });
+
+  expect(gone).toEqual(["7"]);
 });
 
 test("whatever comes and goes, it says what a list of the sessions says", () => {

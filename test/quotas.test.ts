@@ -86,7 +86,7 @@ describe("a publisher", () => {
     expect(() => rates.take("one", 1)).toThrow(
       expect.objectContaining({
         code: "rate_limited",
-        detail: "too many messages are pushed with this API key, the limit is 2 a second for each",
+        detail: "too many messages are pushed by this API key or user, the limit is 2 a second for each",
         waitMs: 500,
       }),
     );

@@ -43,7 +43,7 @@ export function batchRoutes(parts: BatchRoutesParts) {
       const { type, text } = await readBatch(request, maxBatch);
       const drafts = await toDrafts(type === "application/json" ? readArray(text) : readLines(text));
       const idempotencyKey = readIdempotencyKey(request.headers);
-      const { receipts, repeated } = await hub.publishAll(drafts, idempotencyKey, publisher);
+      const { receipts, repeated } = await hub.publishAll(drafts, { idempotencyKey, publisher });
       metrics.pushed((performance.now() - began) / 1000);
       return new Response(JSON.stringify(receipts), {
         status: receipts.some(({ sessions }) => sessions > 0) ? 200 : 202,

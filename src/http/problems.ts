@@ -30,7 +30,7 @@ const details: Readonly<Record<ErrorCode, string>> = {
   not_found: 'nothing is at "/pish"; the API is documented at /swagger',
   method_not_allowed: "PUT is not allowed here, expected GET, POST, OPTIONS",
   upgrade_required: "this is a WebSocket endpoint, expected a WebSocket handshake; all else is well",
-  rate_limited: "too many messages are pushed with this API key, the limit is 100 a second for each",
+  rate_limited: "too many messages are pushed by this API key or user, the limit is 100 a second for each",
   quota_exceeded: 'the user "123" has 100 sessions, which is the limit for one',
   too_many_sessions: "the server has 100000 sessions, the limit is 100000",
   shutting_down: "the server is shutting down, expected back in seconds",

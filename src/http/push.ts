@@ -122,7 +122,7 @@ export function pushRoutes({
       );
     if (idempotencyKey !== undefined)
       return hub
-        .publishAll([draft], idempotencyKey, publisher)
+        .publishAll([draft], { idempotencyKey, publisher })
         .then(({ receipts: [receipt], repeated }) => answer(call, receipt, repeated))
         .catch((error: unknown) => answerError(error, request));
     const receipt = hub.publish(draft, publisher);
@@ -139,17 +139,27 @@ export function pushRoutes({
     idempotencyKey: string | undefined,
   ): Promise<Response> {
     const { request, publisher } = call;
-    hub.receipts.checkRoom();
-    allowSilence(request, seconds + graceSeconds);
-    const outcome = await hub.publishAll([draft], idempotencyKey, publisher);
-    const [receipt] = outcome.receipts;
-    const offset = hub.toOffset(receipt?.id ?? "");
-    // What came of the first push is not known any more.
-    if (outcome.repeated || offset === undefined) return answer(call, receipt, outcome.repeated);
-    const published = performance.now();
-    const received = await hub.receipts.wait({ ...draft, offset }, seconds * 1000);
-    const waited = performance.now() - published;
-    return answer({ ...call, began: call.began + waited }, receipt, false, received);
+    const { receipts } = hub;
+    receipts.takePlace();
+    let waiting: Promise<number> | undefined;
+    try {
+      allowSilence(request, seconds + graceSeconds);
+      const outcome = await hub.publishAll([draft], {
+        idempotencyKey,
+        publisher,
+        // Its first client may have handled it before all else about it is settled.
+        onTaken: (offset) => (waiting = receipts.wait({ ...draft, offset }, seconds * 1000)),
+      });
+      const [receipt] = outcome.receipts;
+      // What came of the first push is not known any more.
+      if (waiting === undefined) return answer(call, receipt, outcome.repeated);
+      const published = performance.now();
+      const received = await waiting;
+      const waited = performance.now() - published;
+      return answer({ ...call, began: call.began + waited }, receipt, false, received);
+    } finally {
+      if (waiting === undefined) receipts.giveBack();
+    }
   }
 
   function answer(

@@ -47,12 +47,16 @@ export function sessionsRoutes({ access, sessions, presence }: SessionsRoutesPar
     )
     .delete(
       "/sessions",
-      ({ request }) => {
+      async ({ request }) => {
         access.checkPublisher(request);
         const { session, back, ...address } = readQuery(request.url, ["userid", "compid", "session", "back"]);
         const code = readBack(back) ? closeCodes.disconnectedForNow : closeCodes.disconnected;
         const chosen = [...choose(address, session)];
-        for (const one of chosen) one.close(code, "the back end has ended the session");
+        for (const [index, one] of chosen.entries()) {
+          one.close(code, "the back end has ended the session");
+          // Thousands that end must not hold up everybody else.
+          if ((index + 1) % closedAtOnce === 0) await new Promise(setImmediate);
+        }
         return json({ closed: chosen.length });
       },
       { detail: describeDisconnect() },
@@ -99,6 +103,9 @@ export function sessionsRoutes({ access, sessions, presence }: SessionsRoutesPar
     if (found !== undefined) yield found;
   }
 }
+
+/** How many sessions are ended before others have their turn. */
+const closedAtOnce = 250;
 
 function isForAll({ userid, compid }: Address): boolean {
   return userid === undefined && compid === undefined;

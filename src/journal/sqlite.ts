@@ -40,6 +40,8 @@ export interface SqliteJournalOptions {
   /** For how long, in milliseconds. */
   readonly onceMs: number;
   readonly logger: Pick<Logger, "info" | "warn" | "error">;
+  /** What it is called in the log and in errors, and what is refused while it cannot be written: the journal, and pushes. */
+  readonly words?: { readonly name: string; readonly refused: string };
   /** How much is handed over in one turn of the event loop, in bytes. */
   readonly turnBytes?: number;
   /** Milliseconds since 1970, as a clock that never goes back while the process runs. */
@@ -234,7 +236,7 @@ class SqliteJournal implements Journal {
     this.#underWay = undefined;
     this.#log = { ...underWay.log, horizon: this.#log.horizon };
     this.#cleaned = answer.cleaned;
-    if (this.problem !== undefined) this.#options.logger.info("the journal can be written again");
+    if (this.problem !== undefined) this.#options.logger.info(`${this.#words.name} can be written again`);
     this.problem = undefined;
     this.#trim();
     // The writer has the next group while this one is delivered.
@@ -266,6 +268,10 @@ class SqliteJournal implements Journal {
     return toWireSize(message);
   }
 
+  get #words() {
+    return this.#options.words ?? { name: "the journal", refused: "pushes" };
+  }
+
   #goOn(): void {
     if (this.#queue.length > 0 || this.#settled.length > 0) this.#send();
     else this.#whenIdle();
@@ -277,11 +283,12 @@ class SqliteJournal implements Journal {
     const settled = [...(this.#underWay?.settled ?? []), ...this.#settled];
     this.#underWay = undefined;
     this.#settled = [];
+    const { name, refused } = this.#words;
     if (this.problem === undefined)
-      this.#options.logger.error("the journal cannot be written; pushes are refused until it can", {
+      this.#options.logger.error(`${name} cannot be written; ${refused} are refused until it can`, {
         reason,
       });
-    const problem = new PushError("unavailable", `the journal cannot be written: ${reason}`);
+    const problem = new PushError("unavailable", `${name} cannot be written: ${reason}`);
     this.problem = problem;
     for (const { reject } of appends) reject(problem);
     for (const { done } of settled) done();

@@ -61,7 +61,7 @@ function checkScope({ userid: own, mayPush = [] }: WebSocketSession, { userid, c
   if (userid !== undefined && userid !== own)
     throw new PushError("forbidden", `userid is ${quote(userid)}, expected that of the session's token`);
   if (userid !== undefined && mayPush.includes(ownUser)) return;
-  if (compid !== undefined && mayPush.includes(compid)) return;
+  if (compid !== undefined && compid !== ownUser && mayPush.includes(compid)) return;
   throw new PushError(
     "forbidden",
     "the session's token does not let it push there, expected a claim push that names the component, or * for the own user",

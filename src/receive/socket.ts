@@ -133,6 +133,11 @@ export class WebSocketSession implements Follower {
     this.#leaveTopics();
   }
 
+  /** Whether it is told to go as soon as it has read what was sent before; how long it may take for that, `probe` bounds. */
+  get isLeaving(): boolean {
+    return this.#farewell !== undefined;
+  }
+
   #leaveTopics(): void {
     if (!this.isLive) return;
     this.isLive = false;
@@ -159,6 +164,7 @@ export class WebSocketSession implements Follower {
 
   probe(position: string): void {
     if (this.state === "heard") {
+      // Nothing that it does from here on counts for one that is told to go: at the next probe it is gone.
       this.state = "asked";
       // Everything up to there was sent before, but to a session that is still being replayed to.
       if (this.isLive) this.tell({ type: "position", id: position });

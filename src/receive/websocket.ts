@@ -144,6 +144,8 @@ export function openWebSockets({
       hub.attach(session, offset, expiresAt);
     },
     message({ data: session }, body) {
+      // Who was told to go sends nothing any more, and does not stay by sending.
+      if (session.isLeaving) return;
       session.state = "heard";
       session.inflow ??= new Inflow(receiveRate);
       const verdict = session.inflow.judge(performance.now());
@@ -157,12 +159,12 @@ export function openWebSockets({
       else renew(session, frame.token);
     },
     ping({ data: session }) {
-      session.state = "heard";
+      if (!session.isLeaving) session.state = "heard";
       countControl(session);
     },
     pong({ data: session }) {
       const isAsked = session.state === "asked";
-      session.state = "heard";
+      if (!session.isLeaving) session.state = "heard";
       if (!isAsked) countControl(session);
     },
     // What is thrown here would end the process.
@@ -205,7 +207,12 @@ export function openWebSockets({
 
   /** Over a plain WebSocket there is no other way to say that it was not taken. */
   function take(session: WebSocketSession, body: Body, ref?: string): void {
-    const refusal = hub.receive(session, body);
+    const taking = hub.receive(session, body);
+    if (taking instanceof Promise) void taking.then((refusal) => tellTaken(session, refusal, ref));
+    else tellTaken(session, taking, ref);
+  }
+
+  function tellTaken(session: WebSocketSession, refusal: PushError | undefined, ref?: string): void {
     if (refusal !== undefined) {
       if (session.format === pushV1) return refuse(session, refusal, ref);
       metrics.rejected(refusal);

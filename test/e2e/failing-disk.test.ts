@@ -4,10 +4,13 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { chmodSync, chownSync, copyFileSync } from "node:fs";
 import { dirname } from "node:path";
-import { toReceipt } from "../support/calls.ts";
+import { toReceipt, untilLogged } from "../support/calls.ts";
+import { connect } from "../support/client.ts";
+import { eventually } from "../support/eventually.ts";
 import { makeFolder } from "../support/folder.ts";
 import { poll, textsOf } from "../support/poll.ts";
 import { compiledFile, run, type ServerProcess, startProcess } from "../support/process.ts";
+import { readMetrics } from "../support/server.ts";
 import { injectFault } from "../support/strace.ts";
 import { mustSkip } from "../support/system.ts";
 
@@ -87,4 +90,38 @@ test("a file in a folder that this user may not write to is refused in a sentenc
     1,
     `server-push: --data: "${file}": its folder "${dirname(file)}" must be writable for this user\n`,
   ]);
+});
+
+describe.skipIf(mustSkip("strace"))("a log of events that cannot be written", () => {
+  test("takes no message of a client, says so to each, and takes them again afterwards", async () => {
+    await using folder = await makeFolder();
+    const file = folder.file("journal.db");
+    await using server = await start(file);
+    await using client = await connect(server, "userid=1", ["push.v1"]);
+    await client.next();
+    const send = async (ref: string): Promise<unknown> => {
+      client.send(JSON.stringify({ type: "message", data: "hello", ref }));
+      return JSON.parse(String(await client.next()));
+    };
+    expect(await send("1")).toEqual({ type: "receipt", ref: "1" });
+    {
+      await using _ = await injectFault(server.pid, {
+        calls: "fsync,fdatasync,pwrite64",
+        error: "ENOSPC",
+        path: `${file}-events-wal`,
+      });
+      for (const ref of ["2", "3"])
+        expect(await send(ref)).toMatchObject({ type: "error", code: "unavailable", ref });
+      expect((await readMetrics(server)).get("server_push_events_writable")).toBe(0);
+      expect((await push(server, "pushes-go-on")).status).toBe(200);
+      await client.next();
+    }
+
+    await eventually("that it can be written again", async () => {
+      return (await readMetrics(server)).get("server_push_events_writable") === 1;
+    });
+    expect(await send("4")).toEqual({ type: "receipt", ref: "4" });
+    const { msg } = await untilLogged(server, (line) => /log of events cannot/.test(line.msg));
+    expect(msg).toBe("the log of events cannot be written; messages of clients are refused until it can");
+  });
 });

@@ -73,7 +73,7 @@ describe("beyond --max-push-rate", () => {
     expect(answers.map(({ status }) => status)).toEqual([429, 202]);
     const [refused] = answers;
     const text = refused === undefined ? "" : JSON.stringify([...refused.headers]) + (await refused.text());
-    expect(text).toContain("with this API key, the limit is 1 a second for each");
+    expect(text).toContain("by this API key or user, the limit is 1 a second for each");
     expect(text).not.toMatch(new RegExp(`${own}|${other}`));
   });
 });

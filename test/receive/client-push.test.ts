@@ -65,6 +65,12 @@ describe("a client whose token lets it", () => {
     expect(await nextOf(inbox, "message")).toMatchObject({ data: "two" });
   });
 
+  test("does not push to the component that is called * of everybody, with * as its claim", async () => {
+    await using page = await open(server, "userid=own&push=*");
+
+    expect(await pushFrom(page, { compid: "*", data: "one" })).toMatchObject({ code: "forbidden" });
+  });
+
   test("leaves itself out where it says so", async () => {
     await using page = await open(server, "userid=except&push=*");
     const { session } = await nextOf(page, "welcome");

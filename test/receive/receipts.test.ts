@@ -4,6 +4,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { connect, type TestClient } from "../support/client.ts";
 import { eventually } from "../support/eventually.ts";
+import { makeFolder } from "../support/folder.ts";
 import { poll } from "../support/poll.ts";
 import { readMetrics, startServer, type TestServer } from "../support/server.ts";
 
@@ -136,6 +137,46 @@ test("a repeat by its Idempotency-Key does not wait, and does not know", async (
 
   expect(first).toMatchObject({ sessions: 0, received: 0 });
   expect(second).toEqual({ status: 202, id: first.id, sessions: 0 });
+});
+
+test("with an Idempotency-Key and a journal in a file, the first receipt is not missed either", async () => {
+  await using folder = await makeFolder();
+  await using server = await startServer({ data: folder.file("messages.db") });
+  await using page = await connectV1(server, "userid=1");
+
+  for (const key of ["a", "b", "c", "d", "e"]) {
+    const answered = pushAndWait(server, "userid=1&wait=30&message=m", { "Idempotency-Key": key });
+    // It acknowledges in the moment in which it is sent the message, before the push is settled.
+    acknowledge(page, (await nextFrame(page, "message")).id);
+    expect(await answered).toMatchObject({ status: 200, received: 1 });
+  }
+});
+
+test("a push that is under way when the server stops is not waited for", async () => {
+  await using folder = await makeFolder();
+  await using server = await startServer({ data: folder.file("messages.db"), drain: "60s" });
+  const headers = { "Idempotency-Key": "a" };
+  const answered = pushAndWait(server, "userid=1&wait=60&message=m", headers);
+  await eventually(
+    "the message",
+    async () => ((await readMetrics(server)).get("server_push_journal_messages") ?? 0) > 0,
+  );
+
+  await server.drain();
+
+  expect(await answered).toMatchObject({ received: 0 });
+});
+
+test("the limit of waits holds while the journal writes", async () => {
+  await using folder = await makeFolder();
+  await using server = await startServer({ data: folder.file("messages.db"), "max-receipt-waits": "5" });
+
+  const answers = await Promise.all(
+    Array.from({ length: 100 }, () => fetch(`${server.url}/push?userid=1&wait=1&message=m`)),
+  );
+
+  expect(answers.filter(({ status }) => status === 202)).toHaveLength(5);
+  expect(answers.filter(({ status }) => status === 429)).toHaveLength(95);
 });
 
 test("what waits is let go when the server stops", async () => {

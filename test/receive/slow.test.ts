@@ -23,6 +23,20 @@ async function pushMany(server: TestServer, count: number): Promise<void> {
 }
 
 describe("a session that never reads", () => {
+  test("and is told to go stays no longer by sending, and what it sends is not taken", async () => {
+    await using server = await startServer({ ping: "300ms", "max-queued": "16MiB" });
+    await using slow = await openRawSession(server, "userid=1");
+    slow.raw.stopReading();
+    await pushMany(server, 200);
+    const closing = await fetch(`${server.url}/sessions?userid=1`, { method: "DELETE" });
+
+    const sending = setInterval(() => void slow.raw.write(toFrame(opcodes.text, "still here")), 50);
+    await untilSessions(server, 0).finally(() => clearInterval(sending));
+
+    expect(await closing.json()).toEqual({ closed: 1 });
+    expect((await readMetrics(server)).get("server_push_received_total")).toBe(0);
+  });
+
   test("is dropped when --max-queued waits for it", async () => {
     await using server = await startServer(settings);
     await using slow = await openRawSession(server, "userid=1&compid=inbox");

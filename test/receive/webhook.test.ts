@@ -204,6 +204,20 @@ describe("the back end is told", () => {
     expect(letter.text).not.toContain("secret");
   });
 
+  test("not of a message whose reader is between two polls, or still reads what it has missed", async () => {
+    await using receiver = await openReceiver();
+    await using server = await start(receiver, { "webhook-events": "message.unclaimed" });
+    await fetch(`${server.url}/poll?userid=1&wait=0`);
+    const client = await connect(server, "userid=2&compid=inbox");
+    await client[Symbol.asyncDispose]();
+    await untilSessions(server, 0);
+
+    for (const query of ["userid=1", "userid=2&compid=inbox"]) await push(server, query, "on the way");
+    const { id } = await push(server, "userid=3", "nobody");
+
+    expect((await receiver.untilArrived(ofType("message.unclaimed"))).data).toEqual({ id, userid: "3" });
+  });
+
   test("nothing of the types that it did not ask for", async () => {
     await using receiver = await openReceiver();
     await using server = await start(receiver, { "webhook-events": "message.received,session.closed" });
