@@ -124,6 +124,19 @@ export class Events {
     return pages && this.#toPages(pages);
   }
 
+  /** Who was online after the newest event, as far as the log goes back, and since when, in milliseconds since 1970. */
+  readOnline(): Map<string, number> {
+    const online = new Map<string, number>();
+    const oldest = this.offsetBefore(Number.POSITIVE_INFINITY);
+    for (const page of this.since(oldest, ["user.online", "user.offline"]) ?? [])
+      for (const { type, json } of page) {
+        const { timestamp, data } = JSON.parse(json) as { timestamp: string; data: { userid: string } }; // as `record` has written it
+        if (type === "user.online") online.set(data.userid, Date.parse(timestamp));
+        else online.delete(data.userid);
+      }
+    return online;
+  }
+
   *#toPages(pages: Pages): Generator<readonly LoggedEvent[], void> {
     for (const page of pages) yield page.map((message) => this.#toEvent(message));
   }

@@ -7,6 +7,8 @@
  *   sessions   1  2  1  0     1        0
  *   online     ├────────grace─┤────────grace┤ offline
  *
+ * After a restart those who were online before still are, for long enough to come back (`expect`).
+ *
  * Nothing here asks anybody: a session that has lost its client ends like every other (see `Session.probe`), and is then counted out.
  */
 import type { Address } from "./address.ts";
@@ -70,6 +72,20 @@ export class Presence {
     return this.#components;
   }
 
+  /**
+   * These users were online before the server was started: they are for `ms` from now, and then those who have not come back go.
+   *
+   * @param users since when each was online
+   */
+  expect(users: ReadonlyMap<string, number>, ms: number): void {
+    for (const [userid, since] of users) this.#users.set(userid, { since, sessions: undefined });
+    if (users.size === 0) return;
+    setTimeout(() => {
+      for (const userid of users.keys())
+        if (this.isAway(userid) && !this.#leaving.has(userid)) this.#go(userid);
+    }, ms).unref();
+  }
+
   enter(session: Session): void {
     const { userid, compid } = session;
     if (compid !== undefined) this.#components.set(compid, (this.#components.get(compid) ?? 0) + 1);
@@ -113,7 +129,8 @@ export class Presence {
 
   /** Whether this user has no session just now, and has not gone. */
   isAway(userid: string): boolean {
-    return this.#leaving.has(userid);
+    const here = this.#users.get(userid);
+    return here !== undefined && here.sessions === undefined;
   }
 
   /** Whether this address, which is not that of all, has somebody. */
@@ -146,8 +163,12 @@ export class Presence {
     for (const [userid, at] of this.#leaving) {
       if (at > now) return this.#wait(at - now);
       this.#leaving.delete(userid);
-      this.#users.delete(userid);
-      this.#options.onOffline(userid);
+      this.#go(userid);
     }
+  }
+
+  #go(userid: string): void {
+    this.#users.delete(userid);
+    this.#options.onOffline(userid);
   }
 }

@@ -118,6 +118,7 @@ async function listen(
     onOnline: (userid) => events.record("user.online", { userid }),
     onOffline: (userid) => events.record("user.offline", { userid }),
   });
+  presence.expect(events.readOnline(), comeBackMs);
   const webhooks = await openWebhooks({
     urls: settings.webhook,
     events,
@@ -353,5 +354,7 @@ async function openEventLog(settings: Settings, logger: Logger): Promise<Journal
 /** How many are kept on disk, where they cost little, for each that is kept in memory. */
 const eventsOnDisk = 100;
 const eventsMs = 24 * 3_600_000;
+/** After a restart clients come back within their longest pause, which is 20 s in our own library, and a little more. */
+const comeBackMs = 30_000;
 const pollMs = 10;
 const farewellMs = 250;

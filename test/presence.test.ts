@@ -106,6 +106,33 @@ describe("a user", () => {
   });
 });
 
+test("who was online before is for a while, and goes if they do not come back", () =>
+  withFakeTime(() => {
+    const { presence, log, pass } = createLog();
+    presence.expect(
+      new Map([
+        ["stays away", 1],
+        ["comes back", 2],
+        ["comes and goes", 3],
+      ]),
+      30_000,
+    );
+    expect(presence.find({ userid: "stays away" })).toMatchObject({ online: true, sessions: 0, since: 1 });
+
+    presence.enter(session("comes back"));
+    const short = session("comes and goes");
+    presence.enter(short);
+    pass(30_000 - 1);
+    presence.leave(short);
+    expect(log).toEqual([]);
+
+    pass(1);
+    expect(log).toEqual(["-stays away"]);
+    expect(presence.find({ userid: "comes back" })).toMatchObject({ online: true, sessions: 1, since: 2 });
+    pass(graceMs);
+    expect(log).toEqual(["-stays away", "-comes and goes"]);
+  }));
+
 test("a clock that is set back keeps nobody online", () => {
   let [clock, steady] = [100_000, 0];
   const gone: string[] = [];

@@ -5,6 +5,7 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { push, untilLogged, untilSessions } from "../support/calls.ts";
 import { connect } from "../support/client.ts";
 import { eventually } from "../support/eventually.ts";
+import { makeFolder } from "../support/folder.ts";
 import { type Letter, openReceiver, type Receiver } from "../support/receiver.ts";
 import { type LogLine, readMetrics, startServer, type TestServer } from "../support/server.ts";
 import { Webhook } from "standardwebhooks";
@@ -191,6 +192,31 @@ describe("the back end is told", () => {
     expect(data).toEqual({ userid: "1" });
     expect(at - left).toBeGreaterThan(2500);
     expect(receiver.letters.map(({ type }) => type)).toEqual(["user.online", "user.offline"]);
+  });
+
+  test("when a user comes and goes, of whom a restart is neither", async () => {
+    await using folder = await makeFolder();
+    const settings = { data: folder.file("messages.db"), "webhook-events": "user.online,user.offline" };
+    await using receiver = await openReceiver();
+    {
+      await using before = await start(receiver, settings);
+      await using _ = await connect(before, "userid=1");
+      await receiver.untilArrived(ofType("user.online"));
+      await before.drain();
+    }
+
+    await using after = await start(receiver, settings);
+    const presence = await (await fetch(`${after.url}/presence?userid=1`)).json();
+    await using _ = await connect(after, "userid=1");
+    await using other = await connect(after, "userid=2");
+
+    await receiver.untilArrived(({ data }) => data["userid"] === "2");
+    expect(other.socket.readyState).toBe(WebSocket.OPEN);
+    expect(presence).toMatchObject({ online: true, sessions: 0 });
+    expect(receiver.letters.map(({ type, data }) => [type, data["userid"]])).toEqual([
+      ["user.online", "1"],
+      ["user.online", "2"],
+    ]);
   });
 
   test("for whom a message found nobody, never what it says", async () => {
