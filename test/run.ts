@@ -7,13 +7,18 @@
  */
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { type Counts, runChecks } from "./check.ts";
 import { compiledFile, root } from "./support/process.ts";
 import { installMissing } from "./support/system.ts";
 
 /** What talks to a server is proven of the compiled file, which is what people run; `npm test -- FOLDER` proves it of the source. */
-const serverSuites = ["http", "receive", "hardening", "cli"];
+const serverSuites = ["http", "receive", "cli"];
+/** The same, but nothing may run beside it: it is about who is held up by what. */
+const loadSuite = "hardening";
+/** What waits for a browser most of the time. */
+const browserSuites = ["client", "console"];
+const browserFile = /^(browser|library)[-.]/;
 
 const chosen = process.argv.slice(2);
 const reports = await mkdtemp(join(tmpdir(), "server-push-test-"));
@@ -24,10 +29,15 @@ try {
   else {
     add(runChecks());
     build();
-    const folders = await readdir(join(root, "test"));
-    const others = folders.filter((name) => !serverSuites.includes(name));
-    add(await suite("source", others.map(toPath), {}));
-    add(await suite("compiled", serverSuites.map(toPath), { TEST_BINARY: compiledFile }));
+    const [browsers, others] = await divide();
+    add(await suite("source", others, {}));
+    const compiled = { TEST_BINARY: compiledFile };
+    const both = [
+      suite("compiled", serverSuites.map(toPath), compiled),
+      suite("browsers", browsers, {}, "afterwards"),
+    ];
+    for (const counts of await Promise.all(both)) add(counts);
+    add(await suite("load", [toPath(loadSuite)], compiled));
   }
 } finally {
   await rm(reports, { recursive: true });
@@ -39,6 +49,23 @@ function toPath(name: string): string {
   return join("test", name);
 }
 
+/** Files and folders that need a browser, and all that are in no suite of their own. */
+async function divide(): Promise<[browsers: string[], others: string[]]> {
+  const folders = await readdir(join(root, "test"));
+  const e2e = (await readdir(join(root, "test/e2e"))).map((name) => join("e2e", name));
+  const apart = new Set([...serverSuites, ...browserSuites, loadSuite, "e2e"]);
+  const browsers = [...browserSuites.filter((name) => folders.includes(name)), ...e2e.filter(isBrowser)];
+  const others = folders.filter((name) => !apart.has(name));
+  return [
+    browsers.map(toPath),
+    [...others, ...e2e.filter((path) => path.endsWith(".test.ts") && !isBrowser(path))].map(toPath),
+  ];
+}
+
+function isBrowser(path: string): boolean {
+  return browserFile.test(basename(path));
+}
+
 function build(): void {
   const { exitCode } = Bun.spawnSync([process.execPath, "src/build/compile.ts"], {
     cwd: root,
@@ -48,13 +75,17 @@ function build(): void {
   if (exitCode !== 0) total.failed++;
 }
 
-/** Runs these files with Bun's test runner, and counts by its JUnit report. */
+/**
+ * Runs these files with Bun's test runner, and counts by its JUnit report.
+ *
+ * @param shown when it says what it says: beside another suite, only when it is over
+ */
 async function suite(
   name: string,
   files: readonly string[],
   environment: Record<string, string>,
+  shown: "live" | "afterwards" = "live",
 ): Promise<Counts> {
-  process.stdout.write(`\ntests: ${name}\n`);
   const report = join(reports, `${name}.xml`);
   const command = [
     "--max-http-header-size=262144",
@@ -63,12 +94,17 @@ async function suite(
     "--reporter=junit",
     `--reporter-outfile=${report}`,
   ];
-  const { exitCode } = Bun.spawnSync([process.execPath, ...command], {
+  const isLive = shown === "live";
+  if (isLive) process.stdout.write(`\ntests: ${name}\n`);
+  const child = Bun.spawn([process.execPath, ...command], {
     cwd: root,
     env: { ...process.env, ...environment },
-    stdout: "inherit",
-    stderr: "inherit",
+    stdout: isLive ? "inherit" : "pipe",
+    stderr: isLive ? "inherit" : "pipe",
   });
+  const said = [child.stdout, child.stderr].map((stream) => stream?.text());
+  const exitCode = await child.exited;
+  if (!isLive) process.stdout.write(`\ntests: ${name}\n${(await Promise.all(said)).join("")}`);
   const [, tests, failures, skipped] =
     /<testsuites[^>]* tests="(\d+)"[^>]* failures="(\d+)"[^>]* skipped="(\d+)"/.exec(
       await Bun.file(report)
