@@ -49,6 +49,7 @@ export interface SqliteJournalOptions {
 }
 
 const checkMs = 1000;
+const ownWords = { name: "the journal", refused: "pushes" };
 /** How large the write-ahead log becomes before it is taken into the file; it is small where little is to be kept. */
 const walBytes = { most: 4 * 1024 * 1024, least: 64 * 1024 };
 
@@ -236,7 +237,8 @@ class SqliteJournal implements Journal {
     this.#underWay = undefined;
     this.#log = { ...underWay.log, horizon: this.#log.horizon };
     this.#cleaned = answer.cleaned;
-    if (this.problem !== undefined) this.#options.logger.info(`${this.#words.name} can be written again`);
+    if (this.problem !== undefined)
+      this.#options.logger.info(`${this.#options.words?.name ?? ownWords.name} can be written again`);
     this.problem = undefined;
     this.#trim();
     // The writer has the next group while this one is delivered.
@@ -268,10 +270,6 @@ class SqliteJournal implements Journal {
     return toWireSize(message);
   }
 
-  get #words() {
-    return this.#options.words ?? { name: "the journal", refused: "pushes" };
-  }
-
   #goOn(): void {
     if (this.#queue.length > 0 || this.#settled.length > 0) this.#send();
     else this.#whenIdle();
@@ -283,7 +281,7 @@ class SqliteJournal implements Journal {
     const settled = [...(this.#underWay?.settled ?? []), ...this.#settled];
     this.#underWay = undefined;
     this.#settled = [];
-    const { name, refused } = this.#words;
+    const { name, refused } = this.#options.words ?? ownWords;
     if (this.problem === undefined)
       this.#options.logger.error(`${name} cannot be written; ${refused} are refused until it can`, {
         reason,

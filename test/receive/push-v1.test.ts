@@ -305,30 +305,6 @@ describe("a frame of the client", () => {
     expect((await readMetrics(server)).get("server_push_received_total")).toBe(1);
   });
 
-  test("of type message with a ref is answered with a receipt that has it, and one without it with nothing", async () => {
-    await using server = await startServer();
-    await using client = await connectWelcomed(server, "userid=1");
-
-    client.send('{"type":"message","data":"first"}');
-    client.send('{"type":"message","data":"second","ref":"7"}');
-
-    expect(await nextFrame(client)).toEqual({ type: "receipt", ref: "7" });
-    expect((await readMetrics(server)).get("server_push_received_total")).toBe(2);
-  });
-
-  test.each(["7", "null", "{}", `"${"x".repeat(65)}"`])(
-    "of type message with %s as its ref is answered with what is wrong",
-    async (ref) => {
-      await using server = await startServer();
-      await using client = await connectWelcomed(server, "userid=1");
-
-      client.send(`{"type":"message","data":"first","ref":${ref}}`);
-
-      expect(await nextFrame(client)).toMatchObject({ type: "error", code: "malformed_frame" });
-      expect((await readMetrics(server)).get("server_push_received_total")).toBe(0);
-    },
-  );
-
   test("with more than is known is taken all the same", async () => {
     await using server = await startServer();
     await using client = await connectWelcomed(server, "userid=1");
