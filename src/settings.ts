@@ -69,7 +69,7 @@ export function readSettings(sources: SettingsSources): SettingsResult {
 /** What is wrong with the settings together, though each alone is right. */
 function findConflicts(settings: Settings): string[] {
   const { host, apiPort, port, insecure, apiKey, apiKeyFile, maxMessage, maxQueued } = settings;
-  const { apiHost, tlsCert, tlsKey, http2, jwks } = settings;
+  const { apiHost, tlsCert, tlsKey, http2, jwks, webhook, webhookEvents, maxWebhookQueue } = settings;
   const conflicts: string[] = [];
   for (const own of hostsOf(settings))
     if (!insecure && !isLoopback(own) && apiKey.length === 0 && apiKeyFile === "")
@@ -93,6 +93,11 @@ function findConflicts(settings: Settings): string[] {
   if (maxQueued < maxMessage)
     conflicts.push(
       `max-queued: ${maxQueued} bytes are less than max-message, so one large message would drop a session; ` +
+        `expected at least ${maxMessage}`,
+    );
+  if (webhook.length > 0 && webhookEvents.includes("message.received") && maxWebhookQueue < maxMessage)
+    conflicts.push(
+      `max-webhook-queue: ${maxWebhookQueue} bytes are less than max-message, so one large message of a client could never be taken; ` +
         `expected at least ${maxMessage}`,
     );
   return conflicts;

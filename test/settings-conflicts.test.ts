@@ -41,6 +41,33 @@ describe("the public keys of tokens", () => {
   });
 });
 
+describe("a queue for a webhook", () => {
+  const webhook = "--webhook=http://127.0.0.1:8080/hook";
+
+  test("that is smaller than one message is refused, with what was expected", () => {
+    const flags = [webhook, "--max-message=1MiB", "--max-webhook-queue=1048575"];
+
+    expect(problemsOf({ arguments: flags })).toEqual([
+      expect.stringMatching(/^max-webhook-queue: 1048575 bytes .* expected at least 1048576$/),
+    ]);
+  });
+
+  test("may be just as large as one message", () => {
+    const flags = [webhook, "--max-message=1MiB", "--max-webhook-queue=1MiB"];
+
+    expect(settingsOf({ arguments: flags }).maxWebhookQueue).toBe(2 ** 20);
+  });
+
+  test.each(["--webhook-events=user.online,user.offline", ""])(
+    "may be smaller where no message waits in it: %s",
+    (flag) => {
+      const flags = ["--max-webhook-queue=1KiB", ...(flag === "" ? [] : [webhook, flag])];
+
+      expect(settingsOf({ arguments: flags }).maxWebhookQueue).toBe(1024);
+    },
+  );
+});
+
 describe("the address of a port that is not there", () => {
   test.each(["127.0.0.1", "localhost"])("is a mistake, from every source: %s", (host) => {
     for (const sources of sourcesOf("api-host", host))

@@ -50,9 +50,16 @@ export class Courier {
   /** What the worker is sent at the end of this turn. */
   #offsets: Offset[] = [];
   #texts: string[] = [];
-  /** How many events the worker was or will be sent, and what the messages among them weigh. */
+  /** How many events the worker was or will be sent, what they weigh, and what the messages among them do. */
   #sent = 0;
   #sentBytes = 0;
+  #sentMessageBytes = 0;
+  /** How many of them, the first, its place excepts. */
+  #excepted = 0;
+  /** What the messages weigh that are known to be in the log only, as the webhook is behind. */
+  #behindBytes = 0;
+  /** The newest event when it began: of what is left of earlier runs, nobody knows the weight before it is read. */
+  readonly #headAtBegin: Offset;
   /** What it has told last. */
   #state: Report["state"];
   #place: Place;
@@ -68,6 +75,7 @@ export class Courier {
     this.#notices = new Notices(logger, { url: toShown(url) });
     this.#place = place;
     this.#newest = events.head;
+    this.#headAtBegin = events.head;
     this.#state = unused;
     this.#start();
     this.#stopListening = events.listen((event) => this.#take(event));
@@ -83,14 +91,16 @@ export class Courier {
     return this.#hasAll ? { after: this.#newest, except: [] } : this.#place;
   }
 
-  /** Whether a message of so many bytes can wait. */
+  /**
+   * Whether a message of so many bytes can wait. Only messages count: of what else waits, the oldest makes room for them, or is in the log
+   * until there is room.
+   */
   hasRoom(bytes: number): boolean {
+    if (!this.#wanted.has("message.received")) return true;
     const { maxBytes, events } = this.#parts;
+    const waiting = this.#messageBytes + this.#behindBytes + events.underWay;
     // What it is behind fills its queue to the half.
-    const isFull =
-      this.#backlog === undefined
-        ? this.#sentBytes - this.#state.settledBytes + events.underWay + bytes > maxBytes
-        : !this.#hasRoomForBacklog;
+    const isFull = waiting + bytes > maxBytes || (this.#backlog !== undefined && waiting > maxBytes / 2);
     if (isFull)
       this.#notices.warn("a webhook's queue is full: messages of clients are refused", {
         waiting: this.size,
@@ -120,7 +130,13 @@ export class Courier {
   }
 
   get #hasRoomForBacklog(): boolean {
-    return this.#state.bytes <= this.#parts.maxBytes / 2;
+    const underWay = this.#sentBytes - this.#state.arrivedBytes;
+    return this.#state.bytes + underWay <= this.#parts.maxBytes / 2;
+  }
+
+  /** What the messages weigh that the worker was sent and that wait. */
+  get #messageBytes(): number {
+    return this.#sentMessageBytes - this.#state.settledBytes;
   }
 
   #start(): void {
@@ -138,7 +154,10 @@ export class Courier {
       epoch: events.epoch,
       after: this.#place.after,
     });
-    [this.#sent, this.#sentBytes, this.#state] = [0, 0, unused];
+    // What one before it had and has not settled is read from the log again.
+    this.#behindBytes += this.#messageBytes;
+    [this.#sent, this.#sentBytes, this.#sentMessageBytes, this.#state] = [0, 0, 0, unused];
+    this.#excepted = this.#place.except.length;
     this.#backlog = readFrom(events, types, this.#place, (missed) =>
       this.#notices.warn("a webhook misses events that are not kept any more", { missed }),
     );
@@ -146,28 +165,36 @@ export class Courier {
   }
 
   #catchUp(): void {
-    while (this.#backlog !== undefined && this.#hasRoomForBacklog) {
+    while (this.#backlog !== undefined && (this.#sent < this.#excepted || this.#hasRoomForBacklog)) {
       if (this.#sent - this.#state.arrived >= mostUnderWay) return;
       const { value, done } = this.#backlog.next();
       // It has read everything in this very turn, so nothing came after it that it has not seen.
-      if (done === true) this.#backlog = undefined;
-      else this.#send(value);
+      if (done === true) [this.#backlog, this.#behindBytes] = [undefined, 0];
+      else this.#sendLate(value);
     }
   }
 
   #take(event: LoggedEvent): void {
     this.#newest = event.offset;
+    if (!this.#wanted.has(event.type)) return;
     // What comes while it is behind is read from the log.
-    if (this.#worker === undefined || this.#backlog !== undefined) return;
-    if (this.#wanted.has(event.type)) this.#send(event);
+    if (this.#worker === undefined || this.#backlog !== undefined) this.#behindBytes += weighMessage(event);
+    else this.#send(event);
   }
 
-  #send({ offset, type, json }: LoggedEvent): void {
+  #sendLate(event: LoggedEvent): void {
+    if (event.offset > this.#headAtBegin)
+      this.#behindBytes = Math.max(0, this.#behindBytes - weighMessage(event));
+    this.#send(event);
+  }
+
+  #send(event: LoggedEvent): void {
     if (this.#offsets.length === 0) setImmediate(() => this.#sendAll());
-    this.#offsets.push(offset);
-    this.#texts.push(json);
+    this.#offsets.push(event.offset);
+    this.#texts.push(event.json);
     this.#sent++;
-    if (type === "message.received") this.#sentBytes += weigh(json);
+    this.#sentBytes += weigh(event.json);
+    this.#sentMessageBytes += weighMessage(event);
   }
 
   #sendAll(): void {
@@ -203,7 +230,11 @@ export class Courier {
   }
 }
 
-const unused: Report["state"] = { arrived: 0, settled: 0, settledBytes: 0, bytes: 0 };
+const unused: Report["state"] = { arrived: 0, arrivedBytes: 0, settled: 0, settledBytes: 0, bytes: 0 };
+
+function weighMessage({ type, json }: LoggedEvent): number {
+  return type === "message.received" ? weigh(json) : 0;
+}
 
 function startPosting(): Worker {
   return new Worker(new URL("./post-worker.ts", import.meta.url).href);

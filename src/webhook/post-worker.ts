@@ -28,7 +28,7 @@ interface Opening {
 
 /** What has happened since the last one. */
 export interface Report {
-  readonly state: Pick<Webhook, "arrived" | "settled" | "settledBytes" | "bytes">;
+  readonly state: Pick<Webhook, "arrived" | "arrivedBytes" | "settled" | "settledBytes" | "bytes">;
   /** Which events it has, when that was looked up. */
   readonly place?: Place;
   readonly outcomes: ReadonlyMap<WebhookOutcome, number>;
@@ -126,11 +126,11 @@ function send(isLast: boolean): void {
   clearTimeout(reporting);
   reporting = undefined;
   if (webhook === undefined) return;
-  const { arrived, settled, settledBytes, bytes } = webhook;
+  const { arrived, arrivedBytes, settled, settledBytes, bytes } = webhook;
   const looksUp = isLast || performance.now() - placedAt >= placeMs;
   if (looksUp) placedAt = performance.now();
   self.postMessage({
-    state: { arrived, settled, settledBytes, bytes },
+    state: { arrived, arrivedBytes, settled, settledBytes, bytes },
     ...(looksUp && { place: webhook.place }),
     outcomes,
     replies,

@@ -35,6 +35,8 @@ export interface Refusal {
   readonly isTaken: false;
   /** In words for the log: without anything of the URL, which may have a secret in it. */
   readonly reason: string;
+  /** Whether the back end is there and does not like this very event: others it may take. */
+  readonly isOfEvent: boolean;
   /** How long the back end wants to be left alone, in milliseconds. */
   readonly retryAfterMs?: number;
 }
@@ -61,6 +63,7 @@ export async function post(target: Target, letter: Letter, controller: AbortCont
   } catch (error) {
     return {
       isTaken: false,
+      isOfEvent: false,
       reason: controller.signal.aborted ? `no answer within ${timeoutMs} ms` : explain(error),
     };
   } finally {
@@ -89,9 +92,13 @@ function toRefusal({ status, headers }: Response): Refusal {
   return {
     isTaken: false,
     reason: `it answered ${status}`,
+    isOfEvent: status < 500 && !passing.has(status),
     ...(retryAfterMs > 0 && { retryAfterMs }),
   };
 }
+
+/** Too slow, too early, too many: that is no word about the event. */
+const passing = new Set([408, 425, 429]);
 
 /** Seconds, or a date (RFC 9110 section 10.2.3); 0 for anything else. */
 function toRetryAfter(text: string | null): number {

@@ -7,8 +7,9 @@
  *
  * A session's events are in one lane, and the next of a lane is sent when the one before was taken: so they arrive in their order, and one
  * that is not taken holds up nobody but its own session. Lanes that are tried again have no more than half of the requests, so that many
- * whose requests hang leave room for the others. When nothing is taken any more, whoever's event it is, the back end is down: a request now
- * and then finds out when that is over.
+ * whose requests hang leave room for the others. When there is no more than errors, whoever's event it is, the back end is down: a request now
+ * and then finds out when that is over. A back end that refuses an event as such (400, 404, 422, …) is there, and is not down, however many
+ * it refuses. Messages and all else take turns, so that neither waits for what the back end does not like of the other.
  *
  * An event may arrive twice, as nobody knows whether a request whose answer was lost has been taken; then it has the same id.
  *
@@ -18,6 +19,7 @@
 import type { LoggedEvent } from "../events.ts";
 import { type Offset, sizeOf } from "../message.ts";
 import type { WebhookOutcome } from "../metrics.ts";
+import { type Kind, type Lane, type Queued, ReadyLanes, toKind, toLaneKey, toSession } from "./lanes.ts";
 import { type Lines, Notices } from "./notices.ts";
 import { mostExcept, type Place } from "./places.ts";
 import type { Answer, Letter, Refusal, Taken } from "./request.ts";
@@ -62,33 +64,17 @@ export function weigh(json: string): number {
   return sizeOf(json) + overheadBytes;
 }
 
-interface Queued {
-  readonly event: LoggedEvent;
-  readonly bytes: number;
-  readonly since: number;
-  readonly lane: Lane;
-  isSending: boolean;
-}
-
-interface Lane {
-  readonly key: string;
-  /** Never empty. */
-  readonly queue: Queued[];
-  /** How often its first event was tried, and how many the webhook had taken before that. */
-  attempts: number;
-  takenBefore: number;
-  pause: Timer | undefined;
-}
-
 export class Webhook {
   readonly #options: WebhookOptions;
   readonly #pauses: Pauses;
   readonly #notices: Notices;
   readonly #lanes = new Map<string, Lane>();
   /** Lanes whose first event may be sent now, in turn: those where it was not tried yet, and the others. */
-  readonly #fresh = new Set<Lane>();
-  readonly #again = new Set<Lane>();
-  #newestLane: Lane | undefined = undefined;
+  readonly #fresh = new ReadyLanes();
+  readonly #again = new ReadyLanes();
+  readonly #newestLanes: Partial<Record<Kind, Lane>> = {};
+  /** What is sent next, if there is any of it. */
+  #turn: Kind = "messages";
   /** All that waits, the oldest first. */
   readonly #waiting = new Map<Offset, Queued>();
   /** What of it may make room. */
@@ -98,11 +84,14 @@ export class Webhook {
   #sendingAgain = 0;
   #settledBytes = 0;
   #arrived = 0;
+  #arrivedBytes = 0;
   /** Up to where it has been offered everything. */
   #newest: Offset;
   #taken = 0;
-  /** Lanes that have failed since something was taken. */
+  /** Lanes that have failed since the back end has shown that it is there. */
   readonly #failing = new Set<string>();
+  /** Whether the log says that it is down. */
+  #isToldDown = false;
   #probes = 0;
   #probe: Timer | undefined = undefined;
   readonly #sweep: Timer;
@@ -127,9 +116,13 @@ export class Webhook {
     return this.#arrived - this.#waiting.size;
   }
 
-  /** What waits, in bytes; and how many bytes of messages wait no more, of all that it was offered. */
+  /** What waits, and what it was offered, in bytes; and how many bytes of messages wait no more, of all that it was offered. */
   get bytes(): number {
     return this.#bytes;
+  }
+
+  get arrivedBytes(): number {
+    return this.#arrivedBytes;
   }
 
   get settledBytes(): number {
@@ -151,12 +144,13 @@ export class Webhook {
     this.#arrived++;
     this.#newest = Math.max(this.#newest, event.offset);
     const bytes = weigh(event.json);
+    this.#arrivedBytes += bytes;
     const isDroppable = event.type !== "message.received";
     if (!this.#makeRoom(bytes) && isDroppable) return this.#options.onOutcome("dropped");
     const key = toLaneKey(event);
     const known = this.#lanes.get(key);
     const lane = known ?? { key, queue: [], attempts: 0, takenBefore: 0, pause: undefined };
-    const queued = { event, bytes, since: Date.now(), lane, isSending: false };
+    const queued = { event, bytes, since: performance.now(), lane, isSending: false };
     this.#bytes += bytes;
     this.#waiting.set(event.offset, queued);
     lane.queue.push(queued);
@@ -164,7 +158,7 @@ export class Webhook {
     if (known === undefined) {
       this.#lanes.set(key, lane);
       this.#fresh.add(lane);
-      this.#newestLane = lane;
+      this.#newestLanes[toKind(lane)] = lane;
     }
     this.#pump();
   }
@@ -176,7 +170,7 @@ export class Webhook {
     for (const { pause } of this.#lanes.values()) clearTimeout(pause);
   }
 
-  /** So many sessions without one event that is taken are not to blame themselves. */
+  /** So many sessions without one answer that tells of life are not to blame themselves. */
   get #isDown(): boolean {
     return this.#failing.size >= connections;
   }
@@ -217,7 +211,7 @@ export class Webhook {
   }
 
   #expire(): void {
-    const before = Date.now() - this.#options.retryMs;
+    const before = performance.now() - this.#options.retryMs;
     for (const queued of this.#waiting.values()) {
       if (queued.since > before) break;
       if (queued.isSending) continue;
@@ -241,19 +235,25 @@ export class Webhook {
       if (lane === undefined || queued === undefined) return;
       this.#fresh.delete(lane);
       this.#again.delete(lane);
+      this.#turn = toOther(toKind(lane));
       void this.#attempt(queued);
       if (this.#isDown) this.#probeLater(0);
     }
   }
 
   #nextLane(): Lane | undefined {
-    if (!this.#isDown) {
-      const again = this.#sendingAgain < connections / 2 ? first(this.#again) : undefined;
-      return again ?? first(this.#fresh);
-    }
-    // Those that have failed may be to blame themselves after all, and the older the likelier.
-    const newest = this.#newestLane !== undefined && this.#fresh.has(this.#newestLane);
-    return newest ? this.#newestLane : (first(this.#fresh) ?? first(this.#again));
+    const [turn, other] = [this.#turn, toOther(this.#turn)];
+    if (this.#isDown) return this.#findProbe(turn) ?? this.#findProbe(other);
+    const mayBeAgain = this.#sendingAgain < connections / 2;
+    const again = mayBeAgain ? (this.#again.first(turn) ?? this.#again.first(other)) : undefined;
+    return again ?? this.#fresh.first(turn) ?? this.#fresh.first(other);
+  }
+
+  /** Those that have failed may be to blame themselves after all, and the older the likelier. */
+  #findProbe(kind: Kind): Lane | undefined {
+    const newest = this.#newestLanes[kind];
+    if (newest !== undefined && this.#fresh.has(newest, kind)) return newest;
+    return this.#fresh.first(kind) ?? this.#again.first(kind);
   }
 
   /** Sends nothing for a while. */
@@ -291,28 +291,36 @@ export class Webhook {
   #succeed(queued: Queued, { reply, unusable }: Taken): void {
     const { event, lane } = queued;
     this.#taken++;
-    if (this.#isDown || lane.attempts > 1)
+    if (this.#isToldDown || lane.attempts > 1)
       this.#notices.over("a webhook takes events again", { waiting: this.#waiting.size });
-    this.#failing.clear();
-    this.#probes = 0;
-    clearTimeout(this.#probe);
-    this.#probe = undefined;
+    this.#isToldDown = false;
+    this.#endOutage();
     this.#remove(queued, "taken");
     if (reply !== undefined && reply !== "") this.#options.onReply(toSession(event.json) ?? "", reply);
     if (unusable !== undefined)
       this.#notices.warn("the answer of a webhook cannot be sent to its session", { reason: unusable });
   }
 
-  #fail(queued: Queued, { reason, retryAfterMs = 0 }: Refusal): void {
+  #endOutage(): void {
+    this.#failing.clear();
+    this.#probes = 0;
+    clearTimeout(this.#probe);
+    this.#probe = undefined;
+  }
+
+  #fail(queued: Queued, { reason, isOfEvent, retryAfterMs = 0 }: Refusal): void {
     const { event, lane } = queued;
     const { id, type } = event;
     this.#options.onOutcome("failed");
     if (type !== "message.received") this.#droppable.add(queued);
     const wasDown = this.#isDown;
-    if (!wasDown) this.#failing.add(lane.key);
-    if (this.#isDown && !wasDown)
+    if (isOfEvent) this.#endOutage();
+    else if (!wasDown) this.#failing.add(lane.key);
+    if (this.#isDown && !wasDown) {
+      this.#turn = "messages";
+      this.#isToldDown = true;
       this.#notices.warn("a webhook takes no events", { reason, waiting: this.#waiting.size });
-    else
+    } else
       this.#notices.warn("a webhook did not take an event", {
         reason,
         id,
@@ -325,7 +333,7 @@ export class Webhook {
       if (!wasDown || retryAfterMs > 0) this.#probeLater(retryAfterMs);
       return;
     }
-    // Where others are taken, it is the event that is not liked.
+    // Where others are taken, or it says so, it is the event that is not liked.
     const { longest, longestWhileDown } = this.#pauses;
     const most = this.#taken > lane.takenBefore ? longest : longestWhileDown;
     lane.pause = setTimeout(
@@ -345,23 +353,6 @@ export class Webhook {
   }
 }
 
-function first<Item>(items: Iterable<Item>): Item | undefined {
-  for (const item of items) return item;
-  return undefined;
-}
-
-/** What has to arrive in order: what is of one session, or of one user. All else is each for itself. */
-function toLaneKey({ id, type, json }: LoggedEvent): string {
-  if (type === "message.unclaimed") return id;
-  const session = toSession(json);
-  if (session !== undefined) return session;
-  const { data } = JSON.parse(json) as { data: { userid?: string } }; // as `Events.record` has written it
-  return `user ${data.userid}`;
-}
-
-/** A message may be long, so it is not parsed for what stands before it. */
-const beforeMessage = /^\{"type":"[\w.]+","timestamp":"[\w.:-]+","data":\{"session":"([\w-]+)"/;
-
-function toSession(json: string): string | undefined {
-  return beforeMessage.exec(json)?.[1];
+function toOther(kind: Kind): Kind {
+  return kind === "messages" ? "others" : "messages";
 }

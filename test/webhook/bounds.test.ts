@@ -75,6 +75,21 @@ test("messages make room for themselves, are never dropped, and are refused when
   expect(rig.webhooks.hasRoom(maxBytes / 2)).toBe(true);
 });
 
+test("a message as large as the queue is taken when nothing else waits, also as base64", async () => {
+  await using receiver = await openReceiver();
+  await using rig = await openRig([receiver.url], { maxBytes });
+
+  for (let round = 1; round <= 3; round++) {
+    expect(rig.webhooks.hasRoom(maxBytes)).toBe(true);
+    rig.events.record("message.received", {
+      session: "s",
+      base64: Buffer.alloc(maxBytes).toString("base64"),
+    });
+    await rig.untilEmpty();
+    expect(receiver.taken).toHaveLength(round);
+  }
+});
+
 test("a queue that was full and emptied has as much room as before, many times over", async () => {
   await using receiver = await openReceiver();
   await using rig = await openRig([receiver.url], { maxBytes: 100_000 });
