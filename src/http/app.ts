@@ -14,6 +14,7 @@ import type { Presence } from "../presence.ts";
 import { readPath } from "../query.ts";
 import type { Sessions } from "../session.ts";
 import { batchRoutes } from "./batch.ts";
+import { consoleRoutes } from "./console.ts";
 import { toResponse } from "./errors.ts";
 import type { Connections } from "./listener.ts";
 import { describeElsewhere, type Elsewhere } from "./openapi-elsewhere.ts";
@@ -82,6 +83,7 @@ export function createApp(parts: AppParts): AnyElysia {
           .use(swagger({ path: "/swagger", documentation: { ...describeApi(version), paths } })),
       )
       .use(pageRoutes(parts))
+      .use(consoleRoutes(parts))
       .use(metricsRoutes(parts))
       .use(pushRoutes({ ...parts, answerError, allowSilence }))
       .use(batchRoutes(parts))

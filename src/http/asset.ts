@@ -1,44 +1,59 @@
 /**
- * A text that browsers load, and may keep as long as it is the same.
+ * A text that browsers load: a page, a script, a style.
  */
+import { createHash } from "node:crypto";
+import { promisify } from "node:util";
+import { gzip } from "node:zlib";
 import { securityHeaders } from "../headers.ts";
 
-/** Gives what answers a request for it; what that needs is made with the first one. */
-export function createAsset(
-  text: string,
-  more: Readonly<Record<string, string>>,
-): (request: Request) => Response {
-  let made:
-    | {
-        readonly etag: string;
-        readonly bytes: Uint8Array<ArrayBuffer>;
-        readonly gzipped: Uint8Array<ArrayBuffer>;
-      }
-    | undefined;
-  return (request) => {
-    made ??= {
-      etag: `"${Bun.hash(text).toString(36)}"`,
-      bytes: new TextEncoder().encode(text),
-      gzipped: Bun.gzipSync(text, { level: 9 }),
-    };
-    const headers = {
+/** RFC 9110 section 12.5.3: a weight of nought refuses it. */
+const takesGzip = /(^|[\s,])(gzip|\*)\s*(;\s*q=(?!0(\.0*)?\s*(,|$))|,|$)/i;
+
+/** Hashed and compressed when a browser asks for it first, and not at the start, which is to be fast. */
+export class Asset {
+  readonly #text: string;
+  readonly #type: string;
+  #hash: string | undefined = undefined;
+  #compressed: Promise<Uint8Array<ArrayBuffer>> | undefined = undefined;
+
+  constructor(text: string, type: string) {
+    this.#text = text;
+    this.#type = type;
+  }
+
+  async answer({ headers }: Request, more: Readonly<Record<string, string>> = {}): Promise<Response> {
+    const isCompressed = takesGzip.test(headers.get("accept-encoding") ?? "");
+    this.#hash ??= createHash("sha256").update(this.#text).digest("base64url").slice(0, 16);
+    // What is compressed is another representation (RFC 9110 section 8.8.3).
+    const tag = `"${this.#hash}${isCompressed ? "-gzip" : ""}"`;
+    const common = {
       ...securityHeaders,
-      "Cache-Control": "no-cache",
-      ETag: made.etag,
-      Vary: "Accept-Encoding",
       ...more,
+      // A browser that has it asks whether it is still the same.
+      "Cache-Control": "no-cache",
+      ETag: tag,
+      Vary: "Accept-Encoding",
     };
-    // A proxy that compresses may have made it a weak one.
-    if (request.headers.get("if-none-match")?.includes(made.etag) === true)
-      return new Response(null, { status: 304, headers });
-    return takesGzip(request)
-      ? new Response(made.gzipped, { headers: { ...headers, "Content-Encoding": "gzip" } })
-      : new Response(made.bytes, { headers });
-  };
+    if (isNamed(tag, headers.get("if-none-match")))
+      return new Response(null, { status: 304, headers: common });
+    const body = isCompressed ? await (this.#compressed ??= compress(this.#text)) : this.#text;
+    return new Response(body, {
+      headers: {
+        ...common,
+        "Content-Type": `${this.#type}; charset=utf-8`,
+        ...(isCompressed && { "Content-Encoding": "gzip" }),
+      },
+    });
+  }
 }
 
-/** RFC 9110 section 12.5.3; a weight of nought refuses it. */
-function takesGzip(request: Request): boolean {
-  const accepted = request.headers.get("accept-encoding") ?? "";
-  return /(^|[\s,])(gzip|\*)\s*(;\s*q=(?!0(\.0*)?\s*(,|$))|,|$)/i.test(accepted);
+async function compress(text: string): Promise<Uint8Array<ArrayBuffer>> {
+  return new Uint8Array(await promisify(gzip)(text, { level: 9 }));
+}
+
+/** Whether a list of tags has this one: what stands between may have made it a weak one, which is as good here. */
+function isNamed(tag: string, list: string | null): boolean {
+  return (
+    list?.split(",").some((one) => one.trim().replace(/^W\//, "") === tag || one.trim() === "*") === true
+  );
 }

@@ -4,7 +4,7 @@
  */
 import { Elysia } from "elysia";
 import type { Access } from "../auth/access.ts";
-import { createAsset } from "./asset.ts";
+import { Asset } from "./asset.ts";
 import { bundle } from "./bundle.ts" with { type: "macro" };
 
 const files = {
@@ -14,7 +14,6 @@ const files = {
 };
 
 const headers = {
-  "Content-Type": "text/javascript; charset=utf-8",
   "Access-Control-Allow-Origin": "*",
   "Cross-Origin-Resource-Policy": "cross-origin",
 };
@@ -22,8 +21,8 @@ const headers = {
 export function libraryRoutes({ access }: { readonly access: Access }) {
   const routes = new Elysia().onBeforeHandle(({ request }) => access.checkHost(request));
   for (const [path, text] of Object.entries(files)) {
-    const answer = createAsset(text, headers);
-    routes.get(path, ({ request }) => answer(request), { detail: { hide: true } });
+    const file = new Asset(text, "text/javascript");
+    routes.get(path, async ({ request }) => await file.answer(request, headers), { detail: { hide: true } });
   }
   return routes;
 }

@@ -63,11 +63,6 @@ const policy = [
 export function pageRoutes({ access }: { readonly access: Access }) {
   return new Elysia()
     .onBeforeHandle(({ request }) => access.checkHost(request))
-    .get(
-      "/",
-      () => new Response(null, { status: 302, headers: { ...headers, Location: "/swagger" } }),
-      hidden,
-    )
     .get("/swagger", () => toAnswer(page, "text/html", { "Content-Security-Policy": policy }), hidden)
     .get("/swagger/start.js", () => toAnswer(Bun.file(start), "text/javascript"), hidden)
     .get("/swagger/ui.js", () => toAnswer(Bun.file(uiScript), "text/javascript"), hidden)

@@ -18,6 +18,7 @@ const withKey = [
   ["GET", "/swagger"],
   ["GET", "/swagger/json"],
   ["GET", "/"],
+  ["GET", "/console.js"],
 ] as const;
 
 interface ApiDocument {

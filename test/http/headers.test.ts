@@ -51,6 +51,8 @@ const calls: readonly Call[] = [
 /** What is not in the document of the API. */
 const pages: readonly Call[] = [
   "/",
+  "/console.js",
+  "/console.css",
   "/swagger",
   "/swagger/json",
   "/swagger/start.js",

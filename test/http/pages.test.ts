@@ -27,13 +27,6 @@ async function referencesOf(page: Response): Promise<string[]> {
   return references;
 }
 
-test("the root leads to the documentation", async () => {
-  const answer = await fetch(`${server.url}/`, { redirect: "manual" });
-
-  expect(answer.status).toBe(302);
-  expect(answer.headers.get("location")).toBe("/swagger");
-});
-
 test("the documentation is a page of HTML in UTF-8", async () => {
   const answer = await fetch(`${server.url}/swagger`);
 

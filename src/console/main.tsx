@@ -1,0 +1,35 @@
+/**
+ * The console: the page at `/`, which shows what the server does, and lets somebody try it.
+ *
+ *   api ──► watch          /metrics, again and again            ──► live
+ *     ├───► session-list   /sessions, again and again           ──► sessions
+ *     ├───► events         /events, a stream                    ──► tail
+ *     └───► trial          this page as a session of its own    ──► try-it, and its messages into the tail
+ */
+import { render } from "preact";
+import { Api } from "./api.ts";
+import { App } from "./app.tsx";
+import { SessionList } from "./session-list.ts";
+import { Tail } from "./tail.ts";
+import { Trial } from "./trial.ts";
+import { Watch } from "./watch.ts";
+
+const root = document.querySelector<HTMLElement>("#app");
+if (root !== null) {
+  // Where publishers have a port of their own, this page is on it, and clients connect to another one.
+  const clientOrigin = root.dataset["clients"] ?? location.origin;
+  const api = new Api();
+  const tail = new Tail();
+  const trial = new Trial(api, clientOrigin, (entry) => tail.add(entry));
+  render(
+    <App
+      api={api}
+      watch={new Watch(api)}
+      sessions={new SessionList(api)}
+      tail={tail}
+      trial={trial}
+      clientOrigin={clientOrigin}
+    />,
+    root,
+  );
+}

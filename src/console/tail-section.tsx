@@ -1,0 +1,107 @@
+/**
+ * What happens, as it happens.
+ */
+import { useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import type { Api } from "./api.ts";
+import { followEvents } from "./events.ts";
+import { formatTime } from "./format.ts";
+import { maxRows, type Row, type Tail } from "./tail.ts";
+import { TextField } from "./text-field.tsx";
+
+/** The kinds of what the server tells, and the messages that this page gets. */
+const kinds = [
+  "message",
+  "session.opened",
+  "session.closed",
+  "user.online",
+  "user.offline",
+  "message.received",
+  "message.unclaimed",
+] as const;
+
+export function TailSection({ api, tail }: { readonly api: Api; readonly tail: Tail }) {
+  const problem = useSignal("");
+  useEffect(() => {
+    const stop = followEvents(
+      api,
+      (entry) => tail.add(entry),
+      (detail) => (problem.value = detail),
+    );
+    return () => {
+      stop();
+      tail.clear();
+    };
+  }, []);
+  const isPaused = tail.isPaused.value;
+  const rows = tail.shown.value;
+  return (
+    <section id="events" aria-labelledby="events-title">
+      <h2 id="events-title">Events and messages</h2>
+      <div class="card">
+        <form class="fields" role="search" aria-label="Events" onSubmit={(event) => event.preventDefault()}>
+          <TextField id="events-filter" label="Filter" hint="any text" value={tail.filter} />
+          <div class="field">
+            <label for="events-kind">Kind</label>
+            <select
+              id="events-kind"
+              value={tail.kind.value}
+              onChange={({ currentTarget }) => (tail.kind.value = currentTarget.value)}
+            >
+              <option value="">all</option>
+              {kinds.map((kind) => (
+                <option key={kind} value={kind}>
+                  {kind === "message" ? "message to this page" : kind}
+                </option>
+              ))}
+            </select>
+          </div>
+          <button
+            type="button"
+            aria-pressed={isPaused}
+            onClick={() => (isPaused ? tail.resume() : tail.pause())}
+          >
+            {isPaused ? "Go on" : "Pause"}
+          </button>
+          <button type="button" onClick={() => tail.clear()}>
+            Clear
+          </button>
+        </form>
+        {problem.value !== "" && <p class="problem">No events: {problem.value}</p>}
+        {isPaused && <p class="hint">Paused. {tail.waiting.value} have come since.</p>}
+        {/* It scrolls, so the keyboard must reach it; it is no live region, as it would never be silent. */}
+        <div
+          id="tail"
+          class="tail"
+          tabIndex={0}
+          role="region"
+          aria-label="Events and messages, the newest first"
+        >
+          {rows.length === 0 ? (
+            <p class="hint">
+              Whoever comes and goes, and what pages send, is shown here as it happens: up to the last{" "}
+              {maxRows}.
+            </p>
+          ) : (
+            <ol>
+              {rows.map((row) => (
+                <TailRow key={row.key} row={row} />
+              ))}
+            </ol>
+          )}
+        </div>
+      </div>
+    </section>
+  );
+}
+
+function TailRow({ row: { at, kind, subject, text } }: { readonly row: Row }) {
+  return (
+    <li>
+      <time dateTime={new Date(at).toISOString()}>{formatTime(at)}</time>
+      <span class={`kind ${kind.split(".")[0] ?? ""}`}>{kind}</span>
+      <span class="subject">{subject}</span>
+      <span class="text">{text}</span>
+    </li>
+  );
+}

@@ -1,0 +1,43 @@
+/**
+ * The server goes and comes back while the page is open: the page says so, and goes on by itself.
+ */
+import { expect, setDefaultTimeout, test } from "bun:test";
+import { openPage } from "../support/browser.ts";
+import { mustSkip } from "../support/system.ts";
+import { connectPage, pushFromPage, startServer, textOf, untilReceived, untilText } from "./console.ts";
+
+setDefaultTimeout(30_000);
+
+const isMissing = mustSkip("chromium");
+
+test.skipIf(isMissing).each(["SIGKILL", "SIGTERM"] as const)(
+  "a server that ends by %s and is started anew is found again",
+  async (signal) => {
+    await using page = await openPage();
+    const first = await startServer();
+    await page.show(`${first.url}/`);
+    await connectPage(page);
+    await page.until(`document.querySelector("tbody tr") !== null`);
+
+    first.signal(signal);
+    await first.exited;
+    await first[Symbol.asyncDispose]();
+    await untilText(page, "[role=alert]", "The server does not answer");
+    expect(await textOf(page, ".status")).toBe("Not reachable");
+    await untilText(page, "#connection", "Connecting again");
+    await page.click("#push");
+    await untilText(page, "#outcome", "the server does not answer");
+
+    await using second = await startServer({}, first.port);
+    await page.until(`document.querySelector("[role=alert]") === null`);
+    await untilText(page, "#connection", "Connected");
+    await page.fill("#message", "after it");
+    await pushFromPage(page);
+    await untilReceived(page, "after it");
+    await page.until(`document.querySelectorAll("tbody tr.own").length === 1`);
+    // Events too, from where they went on: those of another log begin with saying so.
+    await untilText(page, "#tail", "session.opened");
+    expect(second.url).toBe(first.url);
+    expect(page.complaints.filter((text) => !/^Failed to load|^WebSocket connection/.test(text))).toEqual([]);
+  },
+);
