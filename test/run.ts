@@ -30,13 +30,11 @@ try {
     add(runChecks());
     build();
     const [browsers, others] = await divide();
-    add(await suite("source", others, {}));
     const compiled = { TEST_BINARY: compiledFile };
-    const both = [
-      suite("compiled", serverSuites.map(toPath), compiled),
-      suite("browsers", browsers, {}, "afterwards"),
-    ];
-    for (const counts of await Promise.all(both)) add(counts);
+    const beside = suite("browsers", browsers, {}, "afterwards");
+    add(await suite("source", others, {}));
+    add(await suite("compiled", serverSuites.map(toPath), compiled));
+    add(await beside);
     add(await suite("load", [toPath(loadSuite)], compiled));
   }
 } finally {
