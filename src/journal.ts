@@ -26,6 +26,8 @@ export interface Journal {
 
   /** How many messages are kept, and about how much memory or disk they take, in bytes. */
   readonly kept: { readonly count: number; readonly bytes: number };
+  /** How old the oldest message is that is kept, in milliseconds; 0 when there is none. */
+  readonly ageMs: number;
 
   /** Why no message can be taken now, if so: `unavailable`. It goes away by itself, as soon as one can. */
   readonly problem: PushError | undefined;

@@ -19,6 +19,7 @@ export interface MetricsSources {
   readonly eventReaders: () => number;
   readonly journalMessages: () => number;
   readonly journalBytes: () => number;
+  readonly journalAgeMs: () => number;
   readonly journalWritable: () => boolean;
   readonly eventsWritable: () => boolean;
   /** When the certificate expires, in milliseconds since 1970; without TLS there is none. */
@@ -146,6 +147,11 @@ export function createMetrics(build: { version: string; commit: string }): Metri
         "server_push_journal_bytes",
         "What the kept messages take, in bytes, overhead included.",
         sources.journalBytes,
+      );
+      gauge(
+        "server_push_journal_age_seconds",
+        "How old the oldest message is that the journal keeps.",
+        () => sources.journalAgeMs() / 1000,
       );
       gauge(
         "server_push_journal_writable",

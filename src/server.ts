@@ -224,6 +224,7 @@ async function listen(
     eventReaders: () => eventReaders.size,
     journalMessages: () => journal.kept.count,
     journalBytes: () => journal.kept.bytes,
+    journalAgeMs: () => journal.ageMs,
     journalWritable: () => journal.problem === undefined,
     eventsWritable: () => log.problem === undefined,
     ...(watch !== undefined && { certificateEnd: () => watch.expiresAt }),

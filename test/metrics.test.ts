@@ -128,6 +128,7 @@ describe("a figure is what was counted:", () => {
       idempotencyKeys: () => 0,
       journalMessages: () => 20,
       journalBytes: () => 3000,
+      journalAgeMs: () => 4000,
       journalWritable: () => isWritable,
       eventsWritable: () => true,
     });
@@ -139,6 +140,7 @@ describe("a figure is what was counted:", () => {
 
     expect(samples.get("server_push_sessions")?.value).toBe(5);
     expect(samples.get("server_push_journal_messages")?.value).toBe(20);
+    expect(samples.get("server_push_journal_age_seconds")?.value).toBe(4);
     expect(samples.get("server_push_journal_bytes")?.value).toBe(3000);
     expect(samples.get("server_push_journal_writable")?.value).toBe(0);
   });
@@ -189,6 +191,7 @@ function createWatched(): Metrics {
     idempotencyKeys: () => 0,
     journalMessages: () => 2,
     journalBytes: () => 3,
+    journalAgeMs: () => 4,
     journalWritable: () => true,
     eventsWritable: () => true,
   });

@@ -95,7 +95,9 @@ function toTiles(figures: Figures): readonly Tile[] {
     {
       title: "Journal",
       value: formatCount(figures.journalMessages),
-      more: figures.isWritable ? formatBytes(figures.journalBytes) : "cannot be written",
+      more: figures.isWritable
+        ? `${formatBytes(figures.journalBytes)}, the oldest ${formatAge(figures.journalAge * 1000)} old`
+        : "cannot be written",
       isBad: !figures.isWritable,
     },
     { title: "Too slow, closed", value: formatCount(figures.slowSessions), more: "since the start" },

@@ -17,6 +17,8 @@ export interface Figures {
   readonly slowest: number | undefined;
   readonly journalMessages: number;
   readonly journalBytes: number;
+  /** How old the oldest message is that it keeps, in seconds. */
+  readonly journalAge: number;
   readonly isWritable: boolean;
   /** Sessions that were closed since the server began, as they read too slowly. */
   readonly slowSessions: number;
@@ -88,6 +90,7 @@ export class Watch {
       slowest: toQuantile(0.99, pushTimes, sample, earlier),
       journalMessages: get("server_push_journal_messages"),
       journalBytes: get("server_push_journal_bytes"),
+      journalAge: get("server_push_journal_age_seconds"),
       isWritable: get("server_push_journal_writable") === 1,
       slowSessions: get('server_push_sessions_closed_total{reason="slow"}'),
       webhookWaiting: get("server_push_webhook_waiting"),

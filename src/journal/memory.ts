@@ -103,6 +103,13 @@ class MemoryJournal implements Journal {
     return { count: this.head - this.#horizon, bytes: this.#bytes };
   }
 
+  get ageMs(): number {
+    const now = this.now();
+    this.#trim(now);
+    const oldest = this.#horizon + 1;
+    return oldest > this.head ? 0 : now - (this.#slots.time[oldest % this.#slots.capacity] ?? now);
+  }
+
   append(drafts: readonly Draft[]): readonly Offset[] | Promise<readonly Offset[]> {
     if (this.#closed) throw new PushError("unavailable", "the journal is closed");
     let bytes = 0;

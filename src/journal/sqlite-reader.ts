@@ -20,6 +20,9 @@ export interface Place {
   readonly time: number;
 }
 
+/** Where the oldest message stands when there is none. */
+export const none: Place = { start: Number.POSITIVE_INFINITY, time: Number.POSITIVE_INFINITY };
+
 interface Row {
   readonly offset: Offset;
   readonly topic: string;

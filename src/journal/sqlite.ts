@@ -25,7 +25,7 @@ import {
 import type { Logger } from "../logger.ts";
 import type { Draft, Message, Offset } from "../message.ts";
 import { defaultTurnBytes, Slices, toWireSize } from "./slices.ts";
-import { type Place, Reader } from "./sqlite-reader.ts";
+import { none, type Place, Reader } from "./sqlite-reader.ts";
 import { explain, type Log } from "./sqlite-file.ts";
 import { Queue, toGroup, type Waiting } from "./sqlite-group.ts";
 import { ask, openWriter } from "./sqlite-worker.ts";
@@ -41,7 +41,7 @@ export interface SqliteJournalOptions {
   readonly onceMs: number;
   readonly logger: Pick<Logger, "info" | "warn" | "error">;
   /** What it is called in the log and in errors, and what is refused while it cannot be written: the journal, and pushes. */
-  readonly words?: { readonly name: string; readonly refused: string };
+  readonly words?: typeof ownWords;
   /** How much is handed over in one turn of the event loop, in bytes. */
   readonly turnBytes?: number;
   /** Milliseconds since 1970, as a clock that never goes back while the process runs. */
@@ -123,15 +123,19 @@ class SqliteJournal implements Journal {
     worker.onmessage = ({ data }: MessageEvent<Answer>) => this.#take(data);
     worker.onerror = ({ message }) => this.#end(message);
     worker.addEventListener("close", () => this.#end("it stopped"));
-    this.#check = setInterval(() => this.#checkNow(), checkMs);
-    this.#check.unref();
+    this.#check = setInterval(() => this.#checkNow(), checkMs).unref();
     this.#trim();
   }
 
   get kept(): { count: number; bytes: number } {
     this.#trim();
-    const { horizon, bytes } = this.#log;
-    return { count: this.head - horizon, bytes: this.#oldest === undefined ? 0 : bytes - this.#oldest.start };
+    const bytes = this.#oldest === undefined ? 0 : this.#log.bytes - this.#oldest.start;
+    return { count: this.head - this.#log.horizon, bytes };
+  }
+
+  get ageMs(): number {
+    this.#trim();
+    return Math.max(0, this.#now() - this.#lookUpOldest().time);
   }
 
   append(drafts: readonly Draft[], once?: Once): Promise<readonly Offset[]> {
@@ -394,6 +398,3 @@ class SqliteJournal implements Journal {
     });
   }
 }
-
-/** Where the oldest message stands when there is none. */
-const none: Place = { start: Number.POSITIVE_INFINITY, time: Number.POSITIVE_INFINITY };

@@ -47,6 +47,21 @@ export function journalExpiry(name: string, open: Open): void {
     });
   });
 
+  test(`the ${name} journal tells how old the oldest message is that it keeps`, async () => {
+    const clock = new Clock();
+    const journal = await open({ time: 5000 }, clock);
+    expect(journal.ageMs).toBe(0);
+    await journal.append([{ topic, body: "first" }]);
+    clock.advance(3000);
+    await journal.append([{ topic, body: "second" }]);
+    expect(journal.ageMs).toBe(3000);
+
+    clock.advance(3000);
+    expect(journal.ageMs).toBe(3000);
+    clock.advance(3000);
+    expect(journal.ageMs).toBe(0);
+  });
+
   describe(`the ${name} journal: a message with a key`, () => {
     test("replaces the earlier one with the same topic and key for everybody who comes later", async () => {
       const journal = await open();

@@ -31,6 +31,9 @@ export function holdBack(journal: Journal) {
     get kept() {
       return journal.kept;
     },
+    get ageMs() {
+      return journal.ageMs;
+    },
     get problem() {
       return journal.problem;
     },
