@@ -1,5 +1,5 @@
 /**
- * Makes dist/server-push: one file that runs where there is neither Node nor Bun.
+ * Makes dist/server-push: one file that runs where there is neither Node nor Bun. And the library, see client.ts.
  *
  *   npm run build              for this machine
  *   npm run build -- --all     for every target, named after it, with a SHA256SUMS
@@ -40,6 +40,7 @@ if (unknown.length > 0) {
 }
 const commit = await readCommit();
 await mkdir(dist, { recursive: true });
+await $`${process.execPath} src/build/client.ts`.cwd(root);
 if (argv.length === 0) await compile("server-push");
 else await compileAll();
 

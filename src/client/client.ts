@@ -1,16 +1,23 @@
 /**
  * What a page has of server-push: the events of a connection, which the page listens to. contract.d.ts says what each promises.
  */
-import { type Content, defaultTimes, type Notice, openConnection, type Times } from "./connection.ts";
-import type { ConnectOptions, Push, PushMessage, Transport } from "./contract.d.ts";
+import {
+  type Connection,
+  type Content,
+  defaultTimes,
+  type Notice,
+  openConnection,
+  type Times,
+} from "./connection.ts";
+import type { ConnectOptions, OpenEvent, Push, PushMessage, Transport } from "./contract.d.ts";
 import type { openShared } from "./shared.ts";
-import type { Server } from "./transports.ts";
+import { type Server, transports as all } from "./transports.ts";
 
 /** Events with a handler of their own. A message with such a name is a `message`. */
-const own = new Set(["open", "close", "reset", "error", "message"] as const);
+const own = ["open", "close", "reset", "error", "message"] as const;
 
-function isOwn(type: string | undefined): type is "open" {
-  return (own as Set<string | undefined>).has(type);
+function isOwn(type: string): type is "open" {
+  return own.includes(type as "open"); // which it may be
 }
 /** How many messages may wait for who iterates. */
 const maxBuffered = 10_000;
@@ -21,26 +28,27 @@ type Listener = ((event: Event) => unknown) | { handleEvent(event: Event): void 
 interface Surroundings {
   readonly location?: { readonly origin: string };
   readonly navigator?: { readonly locks?: object };
-  /** Of a tab. */
-  readonly sessionStorage?: {
+  /** Of a tab. A page that may keep nothing may not even look at it. */
+  readonly sessionStorage: {
     getItem(key: string): string | null;
     setItem(key: string, value: string): void;
   };
 }
 
-const { location, navigator, sessionStorage }: Surroundings = globalThis as Surroundings; // all of them may be absent
+const surroundings = globalThis as unknown as Surroundings; // all of them may be absent
+const { location, navigator } = surroundings;
 
 /** Who iterates. */
 interface Reader {
   readonly buffer: PushMessage[];
-  wake: () => void;
+  wake?: () => void;
 }
 
 /** @param base where the script came from, when that is known */
 export function open(options: ConnectOptions, base?: string, times: Times = defaultTimes): Push {
   const { userid, compid, token, resume, shared, since, transports } = options;
-  const root = options.url ?? base ?? location?.origin;
-  if (!root) throw new TypeError("url is missing");
+  // Where there is none of them, a URL that cannot be, which throws.
+  const root = String(options.url ?? base ?? location?.origin);
   const server: Server = {
     url(path, parameters) {
       const at = new URL(root);
@@ -51,14 +59,14 @@ export function open(options: ConnectOptions, base?: string, times: Times = defa
       return at;
     },
     hasFreshTokens: typeof token === "function",
-    getToken: async () => (typeof token === "function" ? await token() : token),
+    getToken: async () => (typeof token === "function" ? token() : token),
   };
   const name = `server-push ${server.url("", {})}`;
   const readers = new Set<Reader>();
   const sending = new Map<string, (isTaken: boolean) => void>();
-  /** How many listeners have handled the message, and whether one of them has failed. */
-  let handlers = 0;
-  let hasFailed = false;
+  /** How many listeners have been told of the message, and how many of them have not thrown. */
+  let told = 0;
+  let handled = 0;
   const wrapped = new WeakMap<Listener, (event: Event) => void>();
 
   class Client extends EventTarget {
@@ -70,7 +78,18 @@ export function open(options: ConnectOptions, base?: string, times: Times = defa
     declare transport: Transport | undefined;
     declare session: string | undefined;
     state: Push["state"] = "connecting";
-    position: string | undefined = (resume === "tab" && sessionStorage?.getItem(name)) || since;
+    position: string | undefined = keep() || since;
+
+    constructor() {
+      super();
+      for (const type of own) {
+        this[`on${type}`] = null;
+        super.addEventListener(type, (event) => {
+          const handler = this[`on${type}`];
+          if (handler) wrap(handler as Listener)(event); // it is one, of this type
+        });
+      }
+    }
 
     override addEventListener(type: string, listener: Listener | null, how?: AddEventListenerOptions): void {
       if (listener) super.addEventListener(type, wrap(listener), how);
@@ -85,26 +104,28 @@ export function open(options: ConnectOptions, base?: string, times: Times = defa
         // Tabs that share a connection must not have the same.
         const ref = String(Math.random());
         sending.set(ref, resolve);
-        void opening.then((connection) => connection.send(ref, data));
+        withConnection((one) => one.send(ref, data));
       });
     }
 
     close(): void {
-      void opening.then((connection) => connection.close());
+      withConnection((one) => one.close());
     }
 
     async *[Symbol.asyncIterator](): AsyncGenerator<PushMessage, undefined> {
-      const reader: Reader = { buffer: [], wake: () => {} };
+      const reader: Reader = { buffer: [] };
       readers.add(reader);
       try {
         for (;;) {
           if (reader.buffer.length > maxBuffered) throw new RangeError("too many messages wait");
-          const next = reader.buffer.shift();
+          // It stays there while it is handled, so that nothing later counts as handled before.
+          const [next] = reader.buffer;
           if (next) {
             yield next;
             // Who asks for the next one has handled this one.
+            reader.buffer.shift();
             const { lastEventId: id } = next;
-            if (id === "") continue;
+            if (!id) continue;
             acknowledge(id);
             keep(id);
           } else if (this.state === "closed") return undefined;
@@ -117,17 +138,21 @@ export function open(options: ConnectOptions, base?: string, times: Times = defa
   }
 
   const client = new Client();
-  for (const type of own) client[`on${type}`] = null;
   const parts = { server, order: transports ?? allTransports, position: client.position, emit: take, times };
-  const openOwn = () => openConnection(parts);
-  // What few pages ask for is a file of its own. Where it cannot be had, or there are no locks, each page has its own connection.
+  let connection: Connection | undefined;
+  // At once, where that can be: who closes it in a handler is told nothing more.
+  const withConnection = (work: (one: Connection) => void) =>
+    connection ? work(connection) : void opening.then(work);
+  const openOwn = () => (connection = openConnection(parts));
+  // What few pages ask for is a file of its own. Where it cannot be had, or has nothing to share with, each page has its own connection.
   const opening =
     shared && navigator?.locks
-      ? import(String(server.url("client-shared.mjs", {}))).then(
-          (shares: { readonly openShared: typeof openShared }) =>
-            shares.openShared(name, parts, openConnection),
-          openOwn,
-        )
+      ? import(String(server.url("client-shared.mjs", {})))
+          .then(
+            (shares: { readonly openShared: typeof openShared }) =>
+              (connection = shares.openShared(name, parts, openConnection)),
+          )
+          .catch(openOwn)
       : Promise.resolve(openOwn());
   return client as Push; // its `addEventListener` takes all that that of Push takes
 
@@ -136,36 +161,33 @@ export function open(options: ConnectOptions, base?: string, times: Times = defa
     if (type === "sent") {
       sending.get(notice.ref)?.(notice.isTaken);
       sending.delete(notice.ref);
-    } else if (type === "position") move(notice.id);
+    } else if (client.state === "closed") return;
+    else if (type === "position") move(notice.id);
     else if (type === "message") deliver(notice.message);
     else {
-      const { type: _, ...told } = notice;
+      const { type: _, ...said } = notice;
       if (type !== "error") {
         client.state = type === "open" ? type : notice.willReconnect ? "connecting" : "closed";
-        const { session, transport } = { session: undefined, transport: undefined, ...told };
+        const { session, transport } = said as Partial<OpenEvent>; // a session that is over has neither
         Object.assign(client, { session, transport });
       }
       if (type === "open") move(notice.id);
-      tell(type, told);
-      if (type === "open" && notice.resumed === false) tell("reset");
-      for (const { wake } of readers) wake();
+      tell(type, said);
+      if (client.state === "open" && type === "open" && notice.resumed === false) tell("reset");
     }
+    for (const { wake } of readers) wake?.();
   }
 
   function deliver(content: Content): void {
     const { id } = content;
     const message = toMessage(content);
-    handlers = 0;
-    hasFailed = false;
-    fire(message);
-    for (const { buffer, wake } of readers) {
-      // Who is so far behind is told when it comes to it.
-      if (buffer.length <= maxBuffered) buffer.push(message);
-      wake();
-    }
+    told = handled = 0;
+    client.dispatchEvent(message);
+    // Who is so far behind is told when it has handled the one that it has.
+    for (const { buffer } of readers) if (buffer.length < maxBuffered + 2) buffer.push(message);
     if (!id) return;
     client.position = id;
-    if (handlers > 0 && !hasFailed) acknowledge(id);
+    if (told > 0 && told === handled) acknowledge(id);
     if (readers.size === 0) keep(id);
   }
 
@@ -177,50 +199,40 @@ export function open(options: ConnectOptions, base?: string, times: Times = defa
   }
 
   function acknowledge(id: string): void {
-    void opening.then((connection) => connection.acknowledge(id));
+    withConnection((one) => one.acknowledge(id));
   }
 
-  function keep(id: string): void {
-    if (resume === "tab") sessionStorage?.setItem(name, id);
+  /** Makes a note of the position, or reads it. A page that may keep nothing goes on without. */
+  function keep(id?: string): string | null | undefined | void {
+    try {
+      if (resume)
+        return id ? surroundings.sessionStorage.setItem(name, id) : surroundings.sessionStorage.getItem(name);
+    } catch {}
   }
 
   function toMessage({ id = "", event, data = "", base64 }: Content): PushMessage {
     const body = base64 === undefined ? data : Uint8Array.from(atob(base64), (char) => char.charCodeAt(0));
     const type = !event || isOwn(event) ? "message" : event;
-    return new MessageEvent(type, { data: body, lastEventId: id, origin: server.url("", {}).origin });
+    return new MessageEvent(type, { data: body, lastEventId: id, origin: new URL(root).origin });
   }
 
   function tell(type: string, properties?: object): void {
-    fire(Object.assign(new Event(type), properties));
+    client.dispatchEvent(Object.assign(new Event(type), properties));
   }
 
-  function fire(event: Event): void {
-    const { type } = event;
-    const handler = isOwn(type) && client[`on${type}`];
-    if (handler) wrap(handler as Listener)(event);
-    client.dispatchEvent(event);
-  }
-
-  /** Whether a listener has handled a message, or has thrown, is not told by `dispatchEvent`. */
+  /** Whether a listener has handled a message, or has thrown, is not told by `dispatchEvent`, which reports what is thrown. */
   function wrap(listener: Listener): (event: Event) => void {
     const known = wrapped.get(listener);
     if (known) return known;
     const outer = (event: Event) => {
-      handlers++;
-      try {
-        if (typeof listener === "function") listener.call(client, event);
-        else listener.handleEvent(event);
-      } catch (error) {
-        hasFailed = true;
-        // As an error that nobody has caught, which is what it is.
-        queueMicrotask(() => {
-          throw error;
-        });
-      }
+      told++;
+      if (typeof listener === "function") listener.call(client, event);
+      else listener.handleEvent(event);
+      handled++;
     };
     wrapped.set(listener, outer);
     return outer;
   }
 }
 
-const allTransports: readonly Transport[] = ["websocket", "sse", "poll"];
+const allTransports = Object.keys(all) as Transport[]; // it has all of them, the best one first

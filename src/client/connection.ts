@@ -85,12 +85,16 @@ export const defaultTimes: Times = {
 const maxWaiting = 100;
 /** Between acknowledgements, in milliseconds. */
 const ackMs = 100;
-/** The server is told a new token so long before the old one expires, in milliseconds. */
+/** The server is told a new token so long before the old one expires, in milliseconds; or a quarter of its time, where that is less. */
 const renewMs = 30_000;
+/** One that is nearly over, also by a clock that goes wrong, is not: the server ends the session when it is. */
+const leastRenewMs = 1000;
 const longestTimeout = 2 ** 31 - 1;
+/** A better transport is tried at least so often, in milliseconds. */
+const longestBetterMs = 3_600_000;
 
-/** Why a connection is ended from here although it works: there is a better one, or a newer token. */
-const planned = 0;
+/** A connection that works is ended from here, as there is a better one or a newer token: another one follows at once. */
+const planned: Ending = {};
 
 /** What a page has beside what every JavaScript has; elsewhere it is not there. */
 interface Surroundings extends Partial<Pick<EventTarget, "addEventListener">> {
@@ -120,13 +124,16 @@ export interface Connection {
 export function openConnection({ server, order, position, emit, times }: ConnectionOptions): Connection {
   let isOpen = false;
   let isClosed = false;
-  /** Which of the transports it is at, when it goes back to the first, and how long until then the next time. */
+  /** Which of the transports it is at, when it goes back to the first, and how long until then the next time: 0 while that works. */
   let level = 0;
   let betterAt = 0;
   let betterMs = times.better;
   let attempts = 0;
   let abort = new AbortController();
-  let silence: Timer | undefined;
+  /** Until a connection that is silent counts as lost; between two connections, until the next one. */
+  let patience: Timer | undefined;
+  let renewal: Timer | undefined;
+  let better: Timer | undefined;
   let wake: (() => void) | undefined;
   let triedAt = 0;
   let openedAt = 0;
@@ -169,15 +176,14 @@ export function openConnection({ server, order, position, emit, times }: Connect
       if (isClosed) return;
       await new Promise<void>((resolve) => {
         wake = resolve;
-        setTimeout(resolve, pause);
+        patience = setTimeout(resolve, pause);
       });
     }
   }
 
   async function connect(own: AbortController): Promise<Ending> {
     const { signal } = own;
-    const transport = order[level] ?? "websocket";
-    const timers: (Timer | undefined)[] = [];
+    const transport = order[level] as Transport; // `level` stays below its length
     let ending: Ending = {};
     try {
       const token = await server.getToken();
@@ -193,45 +199,54 @@ export function openConnection({ server, order, position, emit, times }: Connect
         onWritable: (write: typeof post) => (post = write),
       };
       expectWithin(times.open);
-      timers.push(renewInTime(token));
-      if (level > 0) timers.push(setTimeout(() => own.abort(planned), betterAt - Date.now()));
+      renewInTime(token);
+      if (level > 0) better = setTimeout(() => own.abort(planned), betterAt - Date.now());
       ending = await transports[transport](link);
-      // A browser is not told why a handshake came to nothing; a stream of which nothing comes is held back on the way.
-      if (!openedAt && !ending.problem && mayReconnect(ending.code))
-        ending =
-          transport === "websocket"
-            ? await diagnose({ ...link, signal: AbortSignal.timeout(times.open) })
-            : isBlocked;
+      // A stream of which nothing comes is held back on the way; a browser is not told why a handshake came to nothing.
+      if (!openedAt && !isClosed && !ending.problem && mayReconnect(ending.code)) {
+        ending = isBlocked;
+        if (transport === "websocket") {
+          abort = new AbortController();
+          expectWithin(times.open);
+          ending = await diagnose({ ...link, signal: abort.signal });
+        }
+      }
     } catch (error) {
       ending = { problem: { code: "failed", detail: String(error) } };
     }
-    for (const timer of [silence, ...timers]) clearTimeout(timer);
+    for (const timer of [patience, renewal, better]) clearTimeout(timer);
     isOpen = false;
     post = undefined;
     tellSent(sent, false);
-    return signal.reason === planned && openedAt ? { isPlanned: true } : ending;
+    return signal.reason === planned && openedAt ? planned : ending;
   }
 
   /** Tells of the end, and gives how long to pause, in milliseconds. */
-  function judge({ code = 1006, reason = "", problem, ...ending }: Ending): number {
-    if (isClosed || ending.isPlanned) return 0;
-    if (ending.isBlocked && level + 1 < order.length) {
-      if (level++ === 0) {
-        betterAt = Date.now() + betterMs;
-        betterMs *= 2;
-      }
-      return 0;
+  function judge(ending: Ending): number {
+    if (isClosed || ending === planned) return 0;
+    let { code = 1006, reason = "", problem } = ending;
+    if (ending === isBlocked) {
+      // What has worked is tried once more: its server may have been away just then.
+      if (!betterMs) betterMs = times.better;
+      else if (level + 1 < order.length) {
+        if (level++ === 0) {
+          betterAt = Date.now() + betterMs;
+          betterMs = Math.min(betterMs * 2, longestBetterMs);
+        }
+        return 0;
+      } else problem = unreachable;
     }
-    if (ending.isBlocked) problem ??= unreachable;
+    // That a stream has broken off is no answer of anybody: it is lost, as a WebSocket is.
+    if (openedAt && !problem?.status) problem = undefined;
     const isFinal = !mayReconnect(code) || (problem && isForGood(problem, server));
     if (problem) emit({ type: "error", ...problem, willReconnect: !isFinal });
     if (isFinal) close(code, problem?.detail ?? reason);
     else if (openedAt) emit({ type: "close", code, reason, willReconnect: true });
     if (openedAt && Date.now() - openedAt >= times.steady) attempts = 0;
-    if (isExpired(code) && attempts === 0) return 0;
+    if (isExpired(code) && !attempts++) return 0;
     const window = Math.min(times.cap, times.first * 2 ** attempts++);
     const spread = isCrowded(code) ? Math.max(window, times.spread) : window;
-    return (problem?.retryAfter || 0) * 1000 + Math.random() * spread;
+    return Math.min((problem?.retryAfter || 0) * 1000 + Math.random() * spread, longestTimeout);
   }
 
   function take(frame: ServerFrame, transport: Transport): void {
@@ -241,7 +256,7 @@ export function openConnection({ server, order, position, emit, times }: Connect
       const { session, id, resumed, idle } = frame;
       silentMs = idle * 1500 + 1000;
       openedAt = heardAt;
-      if (level === 0) betterMs = times.better;
+      if (level === 0) betterMs = 0;
       position = id;
       isOpen = true;
       emit({ type: "open", session, transport, id, ...(resumed !== undefined && { resumed }) });
@@ -260,28 +275,29 @@ export function openConnection({ server, order, position, emit, times }: Connect
 
   function expectWithin(ms: number): void {
     const own = abort;
-    clearTimeout(silence);
-    if (!own.signal.aborted) silence = setTimeout(() => own.abort(), ms);
+    clearTimeout(patience);
+    if (!own.signal.aborted) patience = setTimeout(() => own.abort(), ms);
   }
 
   /** A session goes on with a new token; a stream of events or a poll begins anew with it. */
-  function renewInTime(token: string | undefined): Timer | undefined {
-    const expiresAt = server.hasFreshTokens && toExpiry(token);
-    if (!expiresAt) return undefined;
+  function renewInTime(token: string | undefined): void {
+    if (!server.hasFreshTokens) return;
     const own = abort;
-    const left = expiresAt - Date.now();
+    const left = toExpiry(token) - Date.now();
     const renew = async () => {
       if (!post) return own.abort(planned);
       const next = await server.getToken();
-      if (next === undefined || own.signal.aborted) return;
-      post?.({ type: "token", token: next });
+      // It may have ended meanwhile, and another one begun.
+      if (!next || !post || own !== abort) return;
+      post({ type: "token", token: next });
       renewInTime(next);
     };
-    // When it cannot be renewed now, that is tried again when it has expired.
-    return setTimeout(
-      () => renew().catch(() => {}),
-      Math.min(left - Math.min(renewMs, left / 4), longestTimeout),
-    );
+    if (left > leastRenewMs)
+      // When it cannot be renewed now, that is tried again when it has expired.
+      renewal = setTimeout(
+        () => renew().catch(() => {}),
+        Math.min(left - Math.min(renewMs, left / 4), longestTimeout),
+      );
   }
 
   function sendWaiting(): void {
@@ -321,7 +337,7 @@ export function openConnection({ server, order, position, emit, times }: Connect
     isClosed = true;
     closing.abort();
     abort.abort();
-    wake?.();
+    clearTimeout(patience);
     tellSent(waiting.keys(), false);
     emit({ type: "close", code, reason, willReconnect: false });
   }
@@ -330,18 +346,18 @@ export function openConnection({ server, order, position, emit, times }: Connect
 type Timer = ReturnType<typeof setTimeout>;
 
 /** Trying again does not mend what the server itself objects to, but for what passes, and a token that is not the last one. */
-function isForGood({ code, status = 0 }: Problem, { hasFreshTokens }: Server): boolean {
+export function isForGood({ code, status = 0 }: Problem, { hasFreshTokens }: Server): boolean {
   if (code === "unexpected" || status < 400 || status >= 500 || status === 429) return false;
   return status !== 401 || !hasFreshTokens;
 }
 
-/** When a JSON Web Token expires, in milliseconds since 1970. */
-function toExpiry(token = ""): number | undefined {
+/** When a JSON Web Token expires, in milliseconds since 1970; 0 of any other. */
+function toExpiry(token = ""): number {
   try {
     const claims = (token.split(".")[1] ?? "").replaceAll("-", "+").replaceAll("_", "/");
-    const { exp } = JSON.parse(atob(claims)) as { exp?: number }; // as RFC 7519 section 4.1.4 has it
-    return exp && exp * 1000;
+    const { exp = 0 } = JSON.parse(atob(claims)) as { exp?: number }; // as RFC 7519 section 4.1.4 has it
+    return exp * 1000;
   } catch {
-    return undefined;
+    return 0;
   }
 }

@@ -24,7 +24,10 @@ export interface ConnectOptions {
   readonly since?: string;
   /** `"tab"`: go on after a reload of the page where it was, by a note in `sessionStorage`. */
   readonly resume?: "tab";
-  /** One connection for all tabs of this origin that ask for the same: one of them has it, the others get everything through it. */
+  /**
+   * One connection for all tabs of this origin that ask for the same: one of them has it, the others get everything through it. Where
+   * tabs may be of different users they name the `userid`, as a token that names it is not looked into.
+   */
   readonly shared?: boolean;
   /** What may be used, in this order. By default all. */
   readonly transports?: readonly Transport[];
@@ -82,7 +85,7 @@ export interface Push extends EventTarget, AsyncIterable<PushMessage> {
   readonly state: "connecting" | "open" | "closed";
   /** What the session is over, while it is open. */
   readonly transport: Transport | undefined;
-  /** The session's id, while it is open: for `except` of a push. */
+  /** The session's id, while it is open: for `except` of a push. Empty over polls, each of which is a session. */
   readonly session: string | undefined;
   /** The id up to which everything has come. */
   readonly position: string | undefined;

@@ -8,22 +8,45 @@
  * So each message says what was before it. A tab that has had it lets it pass; one that has not had what was before fetches that
  * itself. An id is opaque to all but this: of one epoch, the larger number is the later.
  *
+ * A tab that leads may be frozen, as nobody looks at it. Where browsers tell it before, it leaves the lock to others until it runs again.
+ * Elsewhere who hears nothing asks, and takes the lock away from who does not answer; that one follows when it runs again, and what it
+ * says until it knows that is told by its term, which is earlier.
+ *
  * This is a file of its own, `/client-shared.mjs`, which the library loads when a page asks for it.
  */
-import type { Connection, ConnectionOptions, Notice, openConnection } from "./connection.ts";
-import type { PollAnswer, Server } from "./transports.ts";
+import { mayReconnect } from "../protocol.ts";
+import {
+  type Connection,
+  type ConnectionOptions,
+  isForGood,
+  type Notice,
+  type openConnection,
+} from "./connection.ts";
+import { calling, type Ending, type PollAnswer, type Problem } from "./transports.ts";
 
 /** What tabs say to each other. */
 interface Word {
   /** From the leader. */
   readonly notice?: Notice;
-  /** From the others: what it should send, with a ref; without either, that somebody is there who has heard nothing yet. */
+  /** From when it leads; of what it should send, whom that is for. */
+  readonly term?: number;
+  /** From the others: what it should send, with a ref; without either, that somebody wants to hear something. */
   readonly data?: string;
   readonly ref?: string;
 }
 
+type Opened = Extract<Notice, { readonly type: "open" }>;
+type Closed = Extract<Notice, { readonly type: "close" }>;
+type Timer = ReturnType<typeof setTimeout>;
+
 /** What waits while what was missed is fetched; over it, all of that is fetched too. */
 const maxHeld = 1000;
+/** How many messages of a tab the leader may have been asked to send, and has not said what became of them. */
+const maxAsked = 1000;
+/** Who leads says something at least about every half minute, in milliseconds. */
+const longestQuietMs = 60_000;
+
+const lost: Closed = { type: "close", code: 1006, reason: "", willReconnect: true };
 
 /**
  * @param name    of what the tabs share
@@ -36,98 +59,237 @@ export function openShared(
 ): Connection {
   const { server, emit, times } = options;
   let { position } = options;
+  /** Of who leads. */
   let connection: Connection | undefined;
+  /** Of who leads, or has led last; 0 before anybody was heard. */
+  let term = 0;
+  /** Which of the requests has the lock, or had it last; and what gives it back. */
+  let holder: object | undefined;
+  let release: (() => void) | undefined;
+  let isQueued = false;
+  let isFrozen = false;
   /** What it was told last of the connection. */
-  let state: Notice | undefined;
+  let state: Opened | Closed = lost;
   let held: Notice[] | undefined;
-  /** What the leader was asked to send. */
-  const asked = new Set<string>();
+  let patience: Timer | undefined;
+  /** What the leader was asked to send, or is to be when there is one. */
+  const asked = new Map<string, string>();
   const closing = new AbortController();
   const { signal } = closing;
   const channel = new BroadcastChannel(name);
-  const say = (word: Word) => channel.postMessage(word);
-
-  channel.onmessage = ({ data }: { readonly data: Word }) => {
-    const { notice, ref, data: text } = data;
-    if (!connection) {
-      if (notice) follow(notice);
-    } else if (ref) connection.send(ref, text ?? "");
-    // Whether it has come back is of no account to who has just come.
-    else if (!notice && state?.type === "open" && position !== undefined) {
-      const { resumed: _, ...rest } = state;
-      say({ notice: { ...rest, id: position } });
-    } else if (!notice && state && isOver()) say({ notice: state });
+  const say = (word: Word) => {
+    if (!signal.aborted) channel.postMessage(word);
   };
-  // It is held until this is closed, or the tab is.
-  navigator.locks.request(name, { signal }, () => new Promise<void>(lead)).catch(() => {});
-  say({});
+
+  channel.onmessage = ({ data: word }: { readonly data: Word }) => {
+    const { notice, ref, data = "", term: other = 0 } = word;
+    // Somebody new may try again: who was told to stay away is not in the way.
+    if (isOver()) return void (notice || ref || leave());
+    if (notice) hear(notice, other);
+    else if (!connection) return;
+    else if (ref && other === term) connection.send(ref, data);
+    else if (!ref) say({ notice: now(), term });
+  };
+  signal.onabort = () => release?.();
+  for (const target of [globalThis, (globalThis as { readonly document?: EventTarget }).document])
+    for (const [type, react] of Object.entries({
+      pageshow: wake,
+      visibilitychange: wake,
+      resume: wake,
+      freeze,
+    }))
+      target?.addEventListener?.(type, react, { signal });
+  wake();
   return {
     send(ref, data) {
       if (connection) return connection.send(ref, data);
-      asked.add(ref);
-      say({ ref, data });
+      if (signal.aborted || isOver() || asked.size >= maxAsked) return tellNotTaken(ref);
+      asked.set(ref, data);
+      if (term > 0) say({ ref, data, term });
     },
     acknowledge: (id) => connection?.acknowledge(id),
     close() {
       if (signal.aborted) return;
-      closing.abort();
-      channel.close();
+      leave();
       if (connection) connection.close();
-      else if (!isOver()) emit({ type: "close", code: 1000, reason: "", willReconnect: false });
+      else emit({ ...lost, code: 1000, willReconnect: false });
     },
   };
 
+  /** Who was told to stay away does, and keeps the lock where it has it, so that nobody who does not know yet comes instead. */
   function isOver(): boolean {
-    return state?.type === "close" && !state.willReconnect;
+    return state.type === "close" && !state.willReconnect;
   }
 
-  function lead(release: () => void): void {
-    signal.onabort = release;
+  function leave(): void {
+    closing.abort();
+    channel.close();
+    clearTimeout(patience);
     forgetAsked();
-    // Who was told to stay away does, and keeps the lock, so that nobody else comes instead.
-    if (isOver()) return;
-    connection = connect({
+  }
+
+  function wake(): void {
+    isFrozen = false;
+    if (connection || signal.aborted || isOver()) return;
+    if (!isQueued) request({ signal });
+    isQueued = true;
+    ask();
+  }
+
+  function freeze(): void {
+    isFrozen = true;
+    if (!connection) return;
+    stepDown();
+    release?.();
+  }
+
+  /** A lock is held until this is over, or the tab is; or it is taken away. */
+  function request(how: { readonly signal?: AbortSignal; readonly steal?: boolean }): void {
+    const own = {};
+    const hold = () =>
+      new Promise<void>((resolve) => {
+        holder = own;
+        release = resolve;
+        if (how.signal) isQueued = false;
+        if (signal.aborted || isFrozen) resolve();
+        else if (!connection && !isOver()) lead();
+      });
+    navigator.locks.request(name, how, hold).catch((error: Error) => {
+      if (signal.aborted) return;
+      // A page may have neither locks nor a channel, as in a frame that is nobody's: it has its own connection.
+      if (error.name !== "AbortError") {
+        isQueued = false;
+        channel.onmessage = null;
+        return lead();
+      }
+      if (holder !== own) return;
+      stepDown();
+      if (!isFrozen) wake();
+    });
+  }
+
+  function lead(): void {
+    held = undefined;
+    clearTimeout(patience);
+    const isFirst = term === 0;
+    term = Math.max(Date.now(), term + 1);
+    say({ notice: lost, term });
+    if (state.type === "open") emit(lost);
+    state = lost;
+    const own: Connection = connect({
       ...options,
       position,
       emit(notice) {
-        if (!signal.aborted) say({ notice });
         const { type } = notice;
+        if (own !== connection && type !== "sent") return;
+        // What the server has against one tab, such as its token, need not be so of the next one.
+        const isOwn =
+          (type === "error" || (type === "close" && mayReconnect(notice.code))) && !notice.willReconnect;
+        say({ notice: isOwn ? { ...notice, willReconnect: true } : notice, term });
         if (type === "open" || type === "close") state = notice;
         if (type === "open" || type === "position") position = notice.id;
         if (type === "message") position = notice.message.id ?? position;
         emit(notice);
+        if (isOwn && type === "close" && !signal.aborted) leave();
       },
     });
+    connection = own;
+    if (isFirst) for (const [ref, data] of asked) own.send(ref, data);
+    else forgetAsked();
+    asked.clear();
+  }
+
+  /** Leads no more, if it did. */
+  function stepDown(): void {
+    const own = connection;
+    connection = undefined;
+    own?.close();
+  }
+
+  /** Of the connection of who leads, as it is for somebody who has just come: whether it has come back is of no account to that one. */
+  function now(): Notice {
+    if (state.type === "close") return state;
+    const { resumed: _, ...rest } = state;
+    return { ...rest, id: position ?? rest.id };
+  }
+
+  /** Who leads, but sleeps or hangs, does not answer. */
+  function ask(): void {
+    if (connection || isFrozen || signal.aborted || isOver()) return;
+    say({});
+    const ms = times.first * (2 + 2 * Math.random());
+    const due = Date.now() + ms;
+    clearTimeout(patience);
+    patience = setTimeout(() => {
+      // It may be that this one has slept.
+      if (Date.now() > due + times.first) ask();
+      else if (!isFrozen) request({ steal: true });
+    }, ms);
+  }
+
+  function hear(notice: Notice, other: number): void {
+    if (other < term || (connection && other === term)) return;
+    stepDown();
+    if (other > term) {
+      if (term > 0) forgetAsked();
+      term = other;
+      for (const [ref, data] of asked) say({ ref, data, term });
+    }
+    clearTimeout(patience);
+    patience = setTimeout(ask, longestQuietMs);
+    follow(notice);
   }
 
   function follow(notice: Notice): void {
-    if (held) {
-      if (held.push(notice) > maxHeld) held = [];
+    const { type } = notice;
+    if (type === "sent") {
+      if (asked.delete(notice.ref)) emit(notice);
       return;
     }
-    const { type } = notice;
-    if (type === "open") {
-      const { session, transport, id, resumed } = notice;
-      if (state?.type === "open" && session === state.session && transport === state.transport) return;
-      forgetAsked();
-      if (position === undefined || resumed === false) position = id;
+    if (held) {
+      if (held.push(notice) > maxHeld) held.splice(0, maxHeld + 1, ...held.filter((one) => !isPlaced(one)));
+      return;
     }
-    if (type === "open" || type === "close") state = notice;
-    if (type === "sent") asked.delete(notice.ref);
-    const id = type === "position" ? notice.id : type === "message" ? notice.message.id : undefined;
+    if (type === "error") return emit(notice);
+    if (type === "close") {
+      const wasOpen = state.type === "open";
+      state = notice;
+      if (!notice.willReconnect) forgetAsked();
+      if (wasOpen || !notice.willReconnect) emit(notice);
+      return;
+    }
+    if (type === "open") return followOpen(notice);
+    const id = type === "message" ? notice.message.id : notice.id;
     if (id) {
-      // Before it knows where it begins, nothing is for it.
-      if (position === undefined || has(id)) return;
+      // Before it is open nothing is for it: then it is told where the leader is, and fetches what it lacks.
+      if (state.type === "close" || has(id)) return;
       if (type === "message" && !has(notice.after)) return void catchUp();
       position = id;
     }
     emit(notice);
-    if (type === "open" && !has(notice.id)) void catchUp();
+  }
+
+  function followOpen(notice: Opened): void {
+    const { id, resumed, ...rest } = notice;
+    const { session, transport } = rest;
+    const isKnown = state.type === "open" && session === state.session && transport === state.transport;
+    if (!isKnown) {
+      state = notice;
+      const isNew = position === undefined;
+      if (isNew || resumed === false) position = id;
+      // It is where this one is, which may be behind or ahead of the leader.
+      emit({ ...rest, id: position ?? id, ...(!isNew && resumed !== undefined && { resumed }) });
+    }
+    if (!has(id)) void catchUp();
+  }
+
+  function tellNotTaken(ref: string): void {
+    emit({ type: "sent", ref, isTaken: false });
   }
 
   /** Who was to send it has gone, maybe before. */
   function forgetAsked(): void {
-    for (const ref of asked) emit({ type: "sent", ref, isTaken: false });
+    for (const ref of asked.keys()) tellNotTaken(ref);
     asked.clear();
   }
 
@@ -139,47 +301,60 @@ export function openShared(
 
   /** Fetches what this tab has not had; what the leader passes on meanwhile waits. */
   async function catchUp(): Promise<void> {
-    held = [];
-    for (let isBehind = true; isBehind;) {
-      const answer = await fetchMissed(server, position ?? "", signal);
+    const own: Notice[] = (held = []);
+    for (let [isBehind, attempts] = [true, 0]; isBehind;) {
+      const { problem, answer } = await fetchMissed();
       // Who leads meanwhile is sent it anyway.
-      if (signal.aborted || connection) return;
+      if (signal.aborted || held !== own) return;
       if (!answer) {
-        await new Promise((resolve) => setTimeout(resolve, times.first * (1 + Math.random())));
+        const isFinal = problem && isForGood(problem, server);
+        if (problem?.status) emit({ type: "error", ...problem, willReconnect: !isFinal });
+        if (isFinal) {
+          emit({ ...lost, reason: problem.detail, willReconnect: false });
+          return leave();
+        }
+        const window = Math.min(times.cap, times.first * 2 ** attempts++);
+        await new Promise((resolve) => setTimeout(resolve, Math.random() * window));
         continue;
       }
       const { id, resumed, messages } = answer;
-      if (resumed === false && state?.type === "open") emit({ ...state, resumed, id });
+      if (resumed === false && state.type === "open") emit({ ...state, resumed, id });
       for (const message of messages) {
         emit({ type: "message", message, after: position });
         position = message.id;
       }
       position = id;
       emit({ type: "position", id });
-      isBehind = messages.length > 0;
+      // Where messages never cease, it is enough to have had what was before those that wait.
+      const next = own.find((notice) => notice.type === "message");
+      isBehind = messages.length > 0 && !(next && has(next.after));
     }
-    const rest = held;
     held = undefined;
-    for (const notice of rest) follow(notice);
+    for (const notice of own) follow(notice);
+  }
+
+  /** What came after the position. */
+  async function fetchMissed(): Promise<{ readonly answer?: PollAnswer; readonly problem?: Problem }> {
+    try {
+      const token = await server.getToken();
+      const link = { url: server.url, token, signal, since: () => position };
+      return await calling<Ending & { readonly answer?: PollAnswer }>(
+        link,
+        "poll",
+        { wait: "0" },
+        async (answer) => ({
+          answer: (await answer.json()) as PollAnswer, // it is our own server's
+        }),
+      );
+    } catch (error) {
+      return { problem: { code: "failed", detail: String(error) } };
+    }
   }
 }
 
-/** What came after this id; or nothing, when it cannot be had now. */
-async function fetchMissed(
-  { url, getToken }: Server,
-  since: string,
-  signal: AbortSignal,
-): Promise<PollAnswer | undefined> {
-  try {
-    const token = await getToken();
-    const answer = await fetch(url("poll", { since, wait: "0" }), {
-      headers: token ? { Authorization: `Bearer ${token}` } : {},
-      signal,
-    });
-    return answer.ok ? ((await answer.json()) as PollAnswer) : undefined; // it is our own server's
-  } catch {
-    return undefined;
-  }
+/** Whether it is what can be fetched. */
+function isPlaced({ type }: Notice): boolean {
+  return type === "message" || type === "position";
 }
 
 function split(id = ""): readonly string[] {

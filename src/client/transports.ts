@@ -18,13 +18,10 @@ export interface Ending {
   readonly code?: number;
   readonly reason?: string;
   readonly problem?: Problem;
-  /** The server is there, but something on the way lets this transport not through. */
-  readonly isBlocked?: boolean;
-  /** It was ended from here, and another one follows at once. */
-  readonly isPlanned?: boolean;
 }
 
-export const isBlocked: Ending = { isBlocked: true };
+/** The server is there, but something on the way lets this transport not through. */
+export const isBlocked: Ending = {};
 export const unreachable: Problem = { code: "unreachable", detail: "no answer came in time" };
 
 type Parameters = Readonly<Record<string, string | undefined>>;
@@ -64,14 +61,16 @@ export const transports: Readonly<Record<Transport, (link: Link) => Promise<Endi
       };
       socket.onopen = () => onWritable((frame) => socket.send(JSON.stringify(frame)));
       socket.onmessage = ({ data }) => take(JSON.parse(data));
+      // Of one that never opens, Node tells an error and no end.
+      socket.onerror = () => resolve({});
       socket.onclose = resolve;
     }),
 
   sse: (link) =>
     calling(link, "sse", {}, async (answer) => {
-      const reader = answer.body?.pipeThrough(new TextDecoderStream()).getReader();
+      const reader = answer.body!.pipeThrough(new TextDecoderStream()).getReader(); // an answer of 200 has one
       for (let rest = ""; ;) {
-        const { done, value } = (await reader?.read()) ?? { done: true };
+        const { done, value } = await reader.read();
         if (done) return {};
         const blocks = (rest + value).split("\n\n");
         rest = blocks.pop() ?? "";
@@ -117,7 +116,7 @@ export async function diagnose(link: Link): Promise<Ending> {
 }
 
 /** Makes a call, and gives what the work makes of its answer; what the server objects to; or nothing, when it was ended from here. */
-async function calling<Result>(
+export async function calling<Result>(
   { url, token, signal, since }: Pick<Link, "url" | "token" | "signal" | "since">,
   path: string,
   parameters: Parameters,

@@ -43,6 +43,12 @@ export function readClientFrame(body: Body): ClientFrame | PushError {
   return malformed(`has the type ${show(type)}, expected ${types}`);
 }
 
+/** What the answer to a frame that is refused unread has to have, so that its client knows which one it was. */
+export function refOf(body: Body): string | undefined {
+  const frame = readClientFrame(body);
+  return "ref" in frame ? frame.ref : undefined;
+}
+
 const types = "message, ack, token or push";
 
 /** The longest `ref`, in characters. */

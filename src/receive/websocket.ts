@@ -19,7 +19,7 @@ import type { Sessions } from "../session.ts";
 import { readSince } from "../since.ts";
 import { createClientPush, type PushFrame } from "./client-push.ts";
 import { webSocketDescription } from "./describe.ts";
-import { readClientFrame, toMessageFrame } from "./frames.ts";
+import { readClientFrame, refOf, toMessageFrame } from "./frames.ts";
 import { Inflow } from "./inflow.ts";
 import { type Format, WebSocketSession } from "./socket.ts";
 import {
@@ -149,7 +149,7 @@ export function openWebSockets({
       session.state = "heard";
       session.inflow ??= new Inflow(receiveRate);
       const verdict = session.inflow.judge(performance.now());
-      if (verdict !== "taken") return refuseMessage(session, verdict);
+      if (verdict !== "taken") return refuseMessage(session, verdict, body);
       if (session.format === plain) return take(session, body);
       const frame = readClientFrame(body);
       if (frame instanceof PushError) session.tell({ type: "error", code: frame.code, detail: frame.detail });
@@ -183,15 +183,15 @@ export function openWebSockets({
   return { routes, websocket, createOutlet };
 
   /** A plain session could not be told, and would think that it was taken: it is ended at once. */
-  function refuseMessage(session: WebSocketSession, verdict: "refused" | "ended"): void {
+  function refuseMessage(session: WebSocketSession, verdict: "refused" | "ended", body: Body): void {
     const error = new OverLimit(
       "rate_limited",
       "max-receive-rate",
       `the session sends too many messages, the limit is ${receiveRate} a second`,
     );
+    if (verdict === "refused" && session.format !== plain) return refuse(session, error, refOf(body));
     metrics.rejected(error);
-    if (verdict === "ended" || session.format === plain) session.close(closeCodes.policy, error.detail);
-    else session.tell({ type: "error", code: error.code, detail: error.detail });
+    session.close(closeCodes.policy, error.detail);
   }
 
   /** Nobody needs more of these than of messages, and Bun answers each; who sends them may not read, so it is not told. */

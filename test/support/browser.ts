@@ -33,6 +33,9 @@ export interface Page extends AsyncDisposable {
   /** As the browser does it to a page that nobody looks at: nothing in it runs, until it is thawed. */
   freeze(): Promise<void>;
   thaw(): Promise<void>;
+  /** Lets nothing in the page run, without telling it, until it goes on. */
+  halt(): Promise<void>;
+  goOn(): Promise<void>;
   /** Takes the network away from the page, or gives it back. */
   setOffline(isOffline: boolean): Promise<void>;
   /** Kills the process that the page runs in. What it showed is gone, without a chance to say so. */
@@ -81,8 +84,13 @@ async function reopenView(): Promise<Bun.WebView> {
   return view;
 }
 
+/** One after another, as one that has to close the browser would take away what another has just opened. */
+let opening: Promise<unknown> = Promise.resolve();
+
 export async function openPage(): Promise<Page> {
-  const view = await openView().catch(reopenView);
+  const opened = opening.then(() => openView().catch(reopenView));
+  opening = opened.catch(() => {});
+  const view = await opened;
   const requests: string[] = [];
   const complaints: string[] = [];
   view.addEventListener<{ request: { url: string } }>("Network.requestWillBeSent", ({ data }) => {
@@ -100,6 +108,7 @@ export async function openPage(): Promise<Page> {
   view.addEventListener<{ exceptionDetails: unknown }>("Runtime.exceptionThrown", ({ data }) => {
     complaints.push(JSON.stringify(data.exceptionDetails));
   });
+  let statement: Promise<unknown> | undefined;
   for (const domain of ["Network", "Log", "Runtime"]) await view.cdp(`${domain}.enable`);
   return {
     show: (url) => view.navigate(url),
@@ -145,6 +154,20 @@ export async function openPage(): Promise<Page> {
     },
     async thaw() {
       await view.cdp("Page.setWebLifecycleState", { state: "active" });
+    },
+    async halt() {
+      const halted = Promise.withResolvers<void>();
+      view.addEventListener("Debugger.paused", () => halted.resolve(), { once: true });
+      await view.cdp("Debugger.enable");
+      await view.cdp("Debugger.pause");
+      // It stops at the next statement, which is this one.
+      statement = view.evaluate("undefined");
+      await halted.promise;
+    },
+    async goOn() {
+      await view.cdp("Debugger.resume");
+      await statement;
+      await view.cdp("Debugger.disable");
     },
     async setOffline(isOffline) {
       const unlimited = { latency: 0, downloadThroughput: -1, uploadThroughput: -1 };

@@ -31,14 +31,15 @@ export async function pushRound(server: Target, name: string): Promise<MessageCo
   ];
 }
 
-/** Pushes messages one after another, over restarts and whatever becomes of each, until it is stopped. */
-export function pushOn({ url }: Target) {
+/** Pushes messages one after another, with this pause between them, over restarts and whatever becomes of each, until it is stopped. */
+export function pushOn({ url }: Target, pauseMs = 0) {
   const over = new AbortController();
   let answered = 0;
   const publishing = (async () => {
     for (let number = 0; !over.signal.aborted; number++) {
       const answer = await fetch(`${url}/push?userid=123&message=${number}`).catch(() => undefined);
       if (answer?.ok === true) answered++;
+      if (pauseMs > 0) await Bun.sleep(pauseMs);
     }
   })();
   const stop = async () => {
@@ -47,6 +48,11 @@ export function pushOn({ url }: Target) {
   };
   return {
     until: (count: number) => eventually(`${count} answers`, () => answered >= count),
+    /** So many more. */
+    more: (count: number) => {
+      const enough = answered + count;
+      return eventually(`${enough} answers`, () => answered >= enough);
+    },
     stop,
     [Symbol.asyncDispose]: stop,
   };

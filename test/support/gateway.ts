@@ -1,0 +1,86 @@
+/**
+ * A proxy as some networks have it: it refuses to upgrade connections or leaves them hanging, or holds streams back as long as they go
+ * on. It counts what comes through.
+ *
+ *   await using gateway = await openGateway(server);
+ *   gateway.upgrades = "refuse";
+ *   gateway.streams = "hold";
+ */
+import { connect, createServer, type AddressInfo, type Socket } from "node:net";
+
+export interface Gateway extends AsyncDisposable {
+  readonly url: string;
+  /** What becomes of the handshake of a WebSocket. */
+  upgrades: "pass" | "refuse" | "hang";
+  /** What becomes of a stream of events that begins now. */
+  streams: "pass" | "hold";
+  /** The transport of each call, in their order; `probe` is `/ws` without a handshake. */
+  readonly calls: readonly Call[];
+  /** How many connections and calls were under way at once, at the most. */
+  readonly most: number;
+}
+
+export type Call = "websocket" | "probe" | "sse" | "poll";
+
+const refusal = "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
+export async function openGateway(server: { readonly port: number }): Promise<Gateway> {
+  const calls: Call[] = [];
+  const underWay = new Map<Socket, Call>();
+  const open = new Set<Socket>();
+  /** Whose answers are kept back until they are over: by then nobody waits for them any more. */
+  const held = new Set<Socket>();
+  let most = 0;
+  const listener = createServer((client) => {
+    const upstream = connect({ host: "127.0.0.1", port: server.port });
+    open.add(client);
+    client.on("data", (chunk) => {
+      const call = toCall(chunk.toString("latin1"));
+      if (call !== undefined) {
+        calls.push(call);
+        underWay.set(client, call);
+        if (call === "sse" && gateway.streams === "hold") held.add(client);
+        most = Math.max(most, underWay.size);
+      }
+      if (call !== "websocket" || gateway.upgrades === "pass") upstream.write(chunk);
+      else if (gateway.upgrades === "refuse") client.end(refusal);
+    });
+    upstream.on("data", (chunk) => {
+      if (held.has(client)) return;
+      const call = underWay.get(client);
+      if (call === "poll" || call === "probe") underWay.delete(client);
+      client.write(chunk);
+    });
+    const end = () => {
+      for (const set of [underWay, open, held]) set.delete(client);
+      client.destroy();
+      upstream.destroy();
+    };
+    for (const socket of [client, upstream]) socket.on("error", end).on("close", end);
+  });
+  await new Promise<void>((resolve) => listener.listen(0, "127.0.0.1", resolve));
+  // It listens on TCP.
+  const { port } = listener.address() as AddressInfo;
+  const gateway: Gateway = {
+    url: `http://127.0.0.1:${port}`,
+    upgrades: "pass",
+    streams: "pass",
+    calls,
+    get most() {
+      return most;
+    },
+    async [Symbol.asyncDispose]() {
+      const closed = new Promise<void>((resolve) => listener.close(() => resolve()));
+      for (const socket of open) socket.destroy();
+      await closed;
+    },
+  };
+  return gateway;
+}
+
+/** What a client has asked for, when this is the head of a request. */
+function toCall(text: string): Call | undefined {
+  const path = /^GET \/(ws|sse|poll)\b/.exec(text)?.[1];
+  if (path !== "ws") return path as "sse" | "poll" | undefined;
+  return /^upgrade: websocket\r$/im.test(text) ? "websocket" : "probe";
+}
