@@ -117,7 +117,7 @@ export function open(options: ConnectOptions, base?: string, times: Times = defa
       readers.add(reader);
       try {
         for (;;) {
-          if (reader.buffer.length > maxBuffered) throw new RangeError("too many messages wait");
+          if (reader.buffer.length > maxBuffered) throw new RangeError("too many messages");
           // It stays there while it is handled, so that nothing later counts as handled before.
           const [next] = reader.buffer;
           if (next) {

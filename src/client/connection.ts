@@ -148,7 +148,11 @@ export function openConnection({ server, order, position, emit, times }: Connect
 
   const onWaker = () => {
     if (surroundings.document?.visibilityState === "hidden") return;
-    if (!isOpen && Date.now() - triedAt > times.first) wake?.();
+    if (wake) {
+      // But not at once again after a try that has just failed.
+      clearTimeout(patience);
+      patience = setTimeout(wake, triedAt + times.first - Date.now());
+    }
     if (isOpen && Date.now() - heardAt > silentMs) abort.abort();
   };
   // When one of these happens, there may be a connection again; or the one that there was may be gone.
@@ -178,6 +182,7 @@ export function openConnection({ server, order, position, emit, times }: Connect
         wake = resolve;
         patience = setTimeout(resolve, pause);
       });
+      wake = undefined;
     }
   }
 

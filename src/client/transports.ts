@@ -22,7 +22,7 @@ export interface Ending {
 
 /** The server is there, but something on the way lets this transport not through. */
 export const isBlocked: Ending = {};
-export const unreachable: Problem = { code: "unreachable", detail: "no answer came in time" };
+export const unreachable: Problem = { code: "unreachable", detail: "no answer in time" };
 
 type Parameters = Readonly<Record<string, string | undefined>>;
 

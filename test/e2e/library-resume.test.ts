@@ -131,10 +131,14 @@ describe.concurrent("while messages keep coming, a page misses nothing and gets 
     await stream.publisher.more(50);
     await stream.page.setOffline(true);
     relay.cut();
-    await stream.page.until(`told.some(({ type }) => type === "error")`);
+    await stream.page.until(`told.filter(({ type }) => type === "error").length === 3`);
     relay.mend();
     await stream.page.setOffline(false);
+    const online = performance.now();
+    await stream.page.until(`push.state === "open"`);
 
+    // By now it would wait for up to eight seconds.
+    expect(performance.now() - online).toBeLessThan(3000);
     const { received, expected } = await stream.finish();
     expect(received).toEqual(expected);
     expect(await toldOf(stream.page, "reset")).toEqual([]);
