@@ -14,9 +14,12 @@ import { installMissing } from "./support/system.ts";
 
 /** What talks to a server is proven of the compiled file, which is what people run; `npm test -- FOLDER` proves it of the source. */
 const serverSuites = ["http", "receive", "cli"];
-/** The same, but nothing may run beside it: it is about who is held up by what. */
+/** The same, but it is about who is held up by what: nothing may run beside it, but for what it only tries at random. */
 const loadSuite = "hardening";
-/** What waits for a browser most of the time. */
+const tries = /^fuzz/;
+/** What is about figures too, or about memory. */
+const heavy = /^(storm|stalled|memory|jitter)\./;
+/** What waits for browsers, and for clients that come back, most of the time. */
 const browserSuites = ["client", "console"];
 const browserFile = /^(browser|library)[-.]/;
 
@@ -29,13 +32,12 @@ try {
   else {
     add(runChecks());
     build();
-    const [browsers, others] = await divide();
+    const { alone, load, beside, browsers } = await divide();
     const compiled = { TEST_BINARY: compiledFile };
-    const beside = suite("browsers", browsers, {}, "afterwards");
-    add(await suite("source", others, {}));
-    add(await suite("compiled", serverSuites.map(toPath), compiled));
-    add(await beside);
-    add(await suite("load", [toPath(loadSuite)], compiled));
+    add(await suite("source", alone, {}));
+    add(await suite("load", load, compiled));
+    const both = [suite("compiled", beside, compiled), suite("browsers", browsers, {}, "afterwards")];
+    for (const counts of await Promise.all(both)) add(counts);
   }
 } finally {
   await rm(reports, { recursive: true });
@@ -47,21 +49,30 @@ function toPath(name: string): string {
   return join("test", name);
 }
 
-/** Files and folders that need a browser, and all that are in no suite of their own. */
-async function divide(): Promise<[browsers: string[], others: string[]]> {
+/** All there is, by what may run beside what. */
+async function divide(): Promise<Record<"alone" | "load" | "beside" | "browsers", readonly string[]>> {
   const folders = await readdir(join(root, "test"));
-  const e2e = (await readdir(join(root, "test/e2e"))).map((name) => join("e2e", name));
   const apart = new Set([...serverSuites, ...browserSuites, loadSuite, "e2e"]);
-  const browsers = [...browserSuites.filter((name) => folders.includes(name)), ...e2e.filter(isBrowser)];
   const others = folders.filter((name) => !apart.has(name));
-  return [
-    browsers.map(toPath),
-    [...others, ...e2e.filter((path) => path.endsWith(".test.ts") && !isBrowser(path))].map(toPath),
-  ];
+  const e2e = Object.groupBy(await readTests("e2e"), (path) => {
+    const name = basename(path);
+    if (browserFile.test(name)) return "browsers";
+    return heavy.test(name) ? "alone" : "beside";
+  });
+  const hardening = Object.groupBy(await readTests(loadSuite), (path) =>
+    tries.test(basename(path)) ? "beside" : "load",
+  );
+  return {
+    alone: [...others.map(toPath), ...(e2e.alone ?? [])],
+    load: hardening.load ?? [],
+    beside: [...serverSuites.map(toPath), ...(hardening.beside ?? []), ...(e2e.beside ?? [])],
+    browsers: [...browserSuites.map(toPath), ...(e2e.browsers ?? [])],
+  };
 }
 
-function isBrowser(path: string): boolean {
-  return browserFile.test(basename(path));
+async function readTests(folder: string): Promise<readonly string[]> {
+  const names = await readdir(join(root, toPath(folder)));
+  return names.filter((name) => name.endsWith(".test.ts")).map((name) => toPath(join(folder, name)));
 }
 
 function build(): void {

@@ -168,7 +168,7 @@ describe("a network that lets no WebSocket through", () => {
       asked.push(performance.now());
       return "";
     };
-    using page = openLibrary(gateway, { ...address, token, times: { ...short, better: 100 } });
+    using page = openLibrary(gateway, { ...address, token, times: { ...short, open: 8000, better: 100 } });
     await page.until("open", 4);
 
     const tries = asked.filter((_, index) => index % 2 === 0);
