@@ -19,9 +19,8 @@ const loadSuite = "hardening";
 const tries = /^fuzz/;
 /** What is about figures too, or about memory. */
 const heavy = /^(storm|stalled|memory|jitter)\./;
-/** What waits for browsers, and for clients that come back, most of the time. */
-const browserSuites = ["client", "console"];
-const browserFile = /^(browser|library)[-.]/;
+/** What waits for browsers, and for clients that come back, most of the time; and so does the rest of e2e. */
+const waitingSuites = ["client", "console"];
 
 const chosen = process.argv.slice(2);
 const reports = await mkdtemp(join(tmpdir(), "server-push-test-"));
@@ -32,11 +31,11 @@ try {
   else {
     add(runChecks());
     build();
-    const { alone, load, beside, browsers } = await divide();
+    const { alone, load, beside, waiting } = await divide();
     const compiled = { TEST_BINARY: compiledFile };
     add(await suite("source", alone, {}));
     add(await suite("load", load, compiled));
-    const both = [suite("compiled", beside, compiled), suite("browsers", browsers, {}, "afterwards")];
+    const both = [suite("compiled", beside, compiled), suite("waiting", waiting, {}, "afterwards")];
     for (const counts of await Promise.all(both)) add(counts);
   }
 } finally {
@@ -50,23 +49,21 @@ function toPath(name: string): string {
 }
 
 /** All there is, by what may run beside what. */
-async function divide(): Promise<Record<"alone" | "load" | "beside" | "browsers", readonly string[]>> {
+async function divide(): Promise<Record<"alone" | "load" | "beside" | "waiting", readonly string[]>> {
   const folders = await readdir(join(root, "test"));
-  const apart = new Set([...serverSuites, ...browserSuites, loadSuite, "e2e"]);
+  const apart = new Set([...serverSuites, ...waitingSuites, loadSuite, "e2e"]);
   const others = folders.filter((name) => !apart.has(name));
-  const e2e = Object.groupBy(await readTests("e2e"), (path) => {
-    const name = basename(path);
-    if (browserFile.test(name)) return "browsers";
-    return heavy.test(name) ? "alone" : "beside";
-  });
+  const e2e = Object.groupBy(await readTests("e2e"), (path) =>
+    heavy.test(basename(path)) ? "alone" : "waiting",
+  );
   const hardening = Object.groupBy(await readTests(loadSuite), (path) =>
     tries.test(basename(path)) ? "beside" : "load",
   );
   return {
     alone: [...others.map(toPath), ...(e2e.alone ?? [])],
     load: hardening.load ?? [],
-    beside: [...serverSuites.map(toPath), ...(hardening.beside ?? []), ...(e2e.beside ?? [])],
-    browsers: [...browserSuites.map(toPath), ...(e2e.browsers ?? [])],
+    beside: [...serverSuites.map(toPath), ...(hardening.beside ?? [])],
+    waiting: [...waitingSuites.map(toPath), ...(e2e.waiting ?? [])],
   };
 }
 
