@@ -1,7 +1,7 @@
 /**
  * A session that reads slowly, or not at all, is nobody else's problem.
  */
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readFile } from "node:fs/promises";
 import { pushBacklog, toText } from "../support/backlog.ts";
 import { push, pushToAll, receiveUntil, untilLogged, untilSessions } from "../support/calls.ts";
@@ -10,6 +10,9 @@ import { type Block, openEventStream } from "../support/event-stream.ts";
 import { eventually } from "../support/eventually.ts";
 import { opcodes, openRawSession, toFrame } from "../support/frames.ts";
 import { type LogLine, readMemory, readMetrics, startServer, type TestServer } from "../support/server.ts";
+
+// Some push as much as the system takes, beside other tests.
+setDefaultTimeout(30_000);
 
 const settings = { "max-queued": "64KiB", "retain-count": "1" };
 
