@@ -43,7 +43,7 @@ export class Events {
     this.#log = log;
     this.#onLost = onLost;
     log.tail((messages, here) => {
-      if (here) this.#underWay -= messages.reduce((sum, { body }) => sum + body.length, 0);
+      if (here) for (const { body } of messages) this.#underWay -= body.length;
       if (this.#listeners.size === 0) return;
       for (const message of messages) {
         const event = this.#toEvent(message);
@@ -62,20 +62,24 @@ export class Events {
     // Put together by hand: what clients send would cost twice as much otherwise.
     const json = `{"type":"${type}","timestamp":"${this.#toTimestamp(Date.now())}","data":${JSON.stringify(data)}}`;
     this.#underWay += json.length;
-    const lose = () => {
-      this.#underWay -= json.length;
-      this.#onLost(1);
-      return false;
-    };
     try {
       const taken = this.#log.append([{ topic: type, body: json }]);
       if (!(taken instanceof Promise)) return true;
-      const written = taken.then(() => true, lose);
+      const written = taken.then(
+        () => true,
+        () => this.#lose(json),
+      );
       this.#lastRecorded = written;
       return written;
     } catch {
-      return lose();
+      return this.#lose(json);
     }
+  }
+
+  #lose(json: string): false {
+    this.#underWay -= json.length;
+    this.#onLost(1);
+    return false;
   }
 
   /** How much was recorded and is not handed over yet, in characters. */
@@ -124,15 +128,20 @@ export class Events {
     return pages && this.#toPages(pages);
   }
 
-  /** Who was online after the newest event, as far as the log goes back, and since when, in milliseconds since 1970. */
+  /**
+   * Who was online after the newest event, as far as the log goes back, and since when, in milliseconds since 1970. Of who came before the
+   * log begins there is the end of a session, when the server was told to stop; that is as long as is known.
+   */
   readOnline(): Map<string, number> {
     const online = new Map<string, number>();
     const oldest = this.offsetBefore(Number.POSITIVE_INFINITY);
-    for (const page of this.since(oldest, ["user.online", "user.offline"]) ?? [])
+    for (const page of this.since(oldest, ["user.online", "user.offline", "session.closed"]) ?? [])
       for (const { type, json } of page) {
-        const { timestamp, data } = JSON.parse(json) as { timestamp: string; data: { userid: string } }; // as `record` has written it
-        if (type === "user.online") online.set(data.userid, Date.parse(timestamp));
-        else online.delete(data.userid);
+        const { timestamp, data } = JSON.parse(json) as { timestamp: string; data: { userid?: string } }; // as `record` has written it
+        const { userid } = data;
+        if (userid === undefined) continue;
+        if (type === "user.offline") online.delete(userid);
+        else if (type === "user.online" || !online.has(userid)) online.set(userid, Date.parse(timestamp));
       }
     return online;
   }

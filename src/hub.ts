@@ -32,6 +32,7 @@ import { Receipts } from "./receipts.ts";
 import { type Follower, Replays } from "./replay.ts";
 import type { Session, Sessions } from "./session.ts";
 import type { Since } from "./since.ts";
+import type { UnclaimedPushes } from "./unclaimed.ts";
 
 /** One way to receive: sends a message to all of its sessions that listen to the message's topic. */
 export interface Outlet {
@@ -63,6 +64,8 @@ export interface HubParts {
   readonly maxReceiptWaits: number;
   /** What tells the back end what happens; without it, nothing does. */
   readonly events?: Events;
+  /** What tells it which pushes found nobody. */
+  readonly unclaimed?: UnclaimedPushes;
   /** Whether a message of so many bytes from a client can wait for the back end. */
   readonly hasRoom?: (bytes: number) => boolean;
   /** Whether no more connections should come. */
@@ -94,7 +97,11 @@ export class Hub {
 
   constructor(parts: HubParts) {
     this.#parts = parts;
-    this.replays = new Replays(parts);
+    this.replays = new Replays({
+      ...parts,
+      // A poll is sent nothing before it is answered.
+      onSent: (session, messages) => session.transport !== "poll" && this.claim(session, messages),
+    });
     this.receipts = new Receipts(parts.maxReceiptWaits);
     this.idempotency = new Idempotency({ journal: parts.journal, maxKeys: parts.maxIdempotencyKeys });
     this.expiries = new Expiries({
@@ -186,11 +193,11 @@ export class Hub {
       );
   }
 
-  /** The client of this session, whose stream began after `after`, has handled everything up to this id. */
+  /** The client of this session, whose stream began after `after`, has handled everything up to this id; not what there is not yet. */
   acknowledge(session: Session, after: Offset, id: string): void {
     this.#parts.metrics.acknowledged++;
     const offset = this.toOffset(id);
-    if (offset !== undefined) this.receipts.acknowledge(session, after, offset);
+    if (offset !== undefined && offset <= this.head) this.receipts.acknowledge(session, after, offset);
   }
 
   /** Where the stream of a client with these ids begins. */
@@ -225,18 +232,25 @@ export class Hub {
    * @param expiresAt when it ends, in milliseconds since 1970
    */
   attach(session: Follower, after: Offset, expiresAt?: number): void {
-    const { sessions, presence, metrics, logger, quotas, events } = this.#parts;
+    const { sessions, presence, metrics, logger, quotas, events, unclaimed } = this.#parts;
     sessions.add(session);
+    this.receipts.began(session);
     quotas.enter(session);
-    const { id, userid, compid, transport, address } = session;
+    const { id, userid, compid, transport, address = "loopback" } = session;
     events?.record("session.opened", { session: id, userid, compid, transport, address });
     presence.enter(session);
+    unclaimed?.expectClaim(session);
     if (expiresAt !== undefined) this.expiries.set(session, expiresAt);
     metrics.sessionsOpened++;
     if (logger.showsActivity) logger.activity("session opened", describe(session));
     // It was on its way when the server began to stop.
     if (this.#draining) session.close(closeCodes.restart, "the server restarts");
     else this.replays.start(session, after);
+  }
+
+  /** The session was sent these, which it had missed. */
+  claim(session: Session, messages: readonly Message[]): void {
+    this.#parts.unclaimed?.claim(session, messages);
   }
 
   /** @param code the close code, of a transport that has such */
@@ -308,7 +322,6 @@ export class Hub {
       throw new TypeError("expected a journal that hands a message over before it gives the offset");
     this.#delivered.delete(offset);
     metrics.messages++;
-    if (sessions === 0 && !this.#isExpected(draft)) this.#recordUnclaimed(draft, offset);
     if (logger.showsActivity) {
       const { topic, event, body } = draft;
       const address = topic === topicOfAll ? { to: "all" } : fromTopic(topic);
@@ -323,21 +336,6 @@ export class Hub {
     return sessions;
   }
 
-  /** Somebody is there whom it has not been sent to yet: in the middle of a replay, or between two polls or connections. */
-  #isExpected({ topic }: Draft): boolean {
-    const { sessions, presence } = this.#parts;
-    if (topic === topicOfAll) return sessions.size > 0;
-    const address = fromTopic(topic);
-    if (presence.find(address).sessions > 0) return true;
-    const { userid } = address;
-    return userid !== undefined && presence.isAway(userid);
-  }
-
-  #recordUnclaimed({ topic, event }: Draft, offset: Offset): void {
-    const address = topic === topicOfAll ? { all: true } : fromTopic(topic);
-    this.#parts.events?.record("message.unclaimed", { id: this.toId(offset), ...address, event });
-  }
-
   #deliver(message: Message, here: boolean): void {
     const { topic, except } = message;
     const left = except === undefined ? undefined : this.#parts.sessions.get(except);
@@ -350,7 +348,9 @@ export class Hub {
     for (const outlet of this.#outlets) sessions += outlet.deliver(message);
     if (isLeft) left.unmute(topic);
     this.#parts.metrics.deliveries += sessions;
-    if (here) this.#delivered.set(message.offset, sessions);
+    if (!here) return;
+    this.#delivered.set(message.offset, sessions);
+    this.#parts.unclaimed?.note(message, sessions);
   }
 
   /**

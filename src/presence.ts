@@ -50,6 +50,7 @@ export class Presence {
   /** Who has no session any more, and when the grace is over: in this order, as it is equally long for all. */
   readonly #leaving = new Map<string, number>();
   #isWaiting = false;
+  #isHeld = false;
 
   constructor(options: PresenceOptions = {}) {
     this.#options = {
@@ -81,6 +82,7 @@ export class Presence {
     for (const [userid, since] of users) this.#users.set(userid, { since, sessions: undefined });
     if (users.size === 0) return;
     setTimeout(() => {
+      if (this.#isHeld) return;
       for (const userid of users.keys())
         if (this.isAway(userid) && !this.#leaving.has(userid)) this.#go(userid);
     }, ms).unref();
@@ -127,6 +129,10 @@ export class Presence {
     return sessions instanceof Set ? [...sessions] : [sessions];
   }
 
+  isOnline(userid: string): boolean {
+    return this.#users.has(userid);
+  }
+
   /** Whether this user has no session just now, and has not gone. */
   isAway(userid: string): boolean {
     const here = this.#users.get(userid);
@@ -152,6 +158,17 @@ export class Presence {
     };
   }
 
+  /** Nobody can come back any more: from now on nobody goes for want of that. */
+  hold(): void {
+    this.#isHeld = true;
+  }
+
+  /** Everybody who is online goes now, whatever sessions there still are. */
+  endAll(): void {
+    this.#leaving.clear();
+    for (const userid of this.#users.keys()) this.#go(userid);
+  }
+
   #wait(ms: number): void {
     this.#isWaiting = true;
     setTimeout(() => this.#expire(), ms).unref();
@@ -159,6 +176,7 @@ export class Presence {
 
   #expire(): void {
     this.#isWaiting = false;
+    if (this.#isHeld) return;
     const now = this.#options.steadyNow();
     for (const [userid, at] of this.#leaving) {
       if (at > now) return this.#wait(at - now);

@@ -9,21 +9,31 @@ import { OverLimit } from "./errors.ts";
 import type { Message, Offset } from "./message.ts";
 import type { Session } from "./session.ts";
 
-type Awaited = Pick<Message, "topic" | "offset" | "except">;
+type Awaited = Pick<Message, "topic" | "offset" | "except" | "ttl">;
 
-interface Wait extends Awaited {
+interface Wait extends Pick<Message, "topic" | "offset"> {
+  readonly except: string | undefined;
+  /** A session that began later than this was not sent it, as its ttl had passed; by the clock of `Session.openedAt`. */
+  readonly lastBegin: number;
   readonly end: (received: number) => void;
 }
 
 export class Receipts {
   readonly #limit: number;
   readonly #byTopic = new Map<string, Set<Wait>>();
+  readonly #now: () => number;
+  /** When the newest session began. */
+  #newestBegin = 0;
   #size = 0;
   #isOver = false;
 
-  /** @param limit how many may wait at once */
-  constructor(limit: number) {
+  /**
+   * @param limit how many may wait at once
+   * @param now   milliseconds since 1970
+   */
+  constructor(limit: number, now: () => number = Date.now) {
     this.#limit = limit;
+    this.#now = now;
   }
 
   /** How many wait. */
@@ -51,19 +61,32 @@ export class Receipts {
     this.#size--;
   }
 
-  /** Resolves with 1 when the first receipt is in, or with 0 after so many milliseconds, or when the server stops. */
-  async wait({ topic, offset, except }: Awaited, ms: number): Promise<number> {
+  /** A session has begun. */
+  began({ openedAt }: Pick<Session, "openedAt">): void {
+    this.#newestBegin = openedAt;
+  }
+
+  /**
+   * Resolves with 1 when the first receipt is in, or with 0 after so many milliseconds, or when the server stops. It is called in the
+   * moment in which the message was taken.
+   *
+   * @param gone ends the wait with 0: nobody wants to know any more
+   */
+  async wait({ topic, offset, except, ttl }: Awaited, ms: number, gone?: AbortSignal): Promise<number> {
     const { promise, resolve: end } = Promise.withResolvers<number>();
-    const wait: Wait = { topic, offset, ...(except !== undefined && { except }), end };
+    const wait: Wait = { topic, offset, except, lastBegin: this.#toLastBegin(ttl), end };
     const others = this.#byTopic.get(topic);
     if (others === undefined) this.#byTopic.set(topic, new Set([wait]));
     else others.add(wait);
-    if (this.#isOver) end(0);
-    const timer = setTimeout(() => end(0), ms);
+    const giveUp = () => end(0);
+    if (this.#isOver || gone?.aborted === true) giveUp();
+    gone?.addEventListener("abort", giveUp);
+    const timer = setTimeout(giveUp, ms);
     try {
       return await promise;
     } finally {
       clearTimeout(timer);
+      gone?.removeEventListener("abort", giveUp);
       this.#remove(wait);
       this.giveBack();
     }
@@ -78,7 +101,7 @@ export class Receipts {
     if (this.#size === 0) return;
     for (const topic of topicsOf(session))
       for (const wait of this.#byTopic.get(topic) ?? [])
-        if (wait.offset > after && wait.offset <= offset && wait.except !== session.id) wait.end(1);
+        if (wait.offset > after && wait.offset <= offset && mayHave(wait, session)) wait.end(1);
   }
 
   /** Lets everybody go, and whoever comes to wait from now on. */
@@ -87,9 +110,21 @@ export class Receipts {
     for (const waits of this.#byTopic.values()) for (const { end } of waits) end(0);
   }
 
+  #toLastBegin(ttl: number | undefined): number {
+    if (ttl === undefined) return Number.POSITIVE_INFINITY;
+    // Only those who were there, to the last of them.
+    if (ttl === 0) return this.#newestBegin;
+    // The sessions' clock does not go back with the system's.
+    return Math.max(this.#now(), this.#newestBegin) + ttl * 1000;
+  }
+
   #remove(wait: Wait): void {
     const waits = this.#byTopic.get(wait.topic);
     waits?.delete(wait);
     if (waits?.size === 0) this.#byTopic.delete(wait.topic);
   }
+}
+
+function mayHave({ except, lastBegin }: Wait, { id, openedAt }: Session): boolean {
+  return except !== id && openedAt <= lastBegin;
 }

@@ -41,22 +41,37 @@ interface Replay {
 /** For how long pages are sent before everything else has its turn. */
 const turnMs = 4;
 
+export interface ReplaysParts {
+  readonly journal: Journal;
+  readonly metrics: Metrics;
+  readonly logger: Logger;
+  /** The session was given these. */
+  readonly onSent: (session: Session, messages: readonly Message[]) => void;
+}
+
 export class Replays {
   readonly #journal: Journal;
   readonly #metrics: Metrics;
   readonly #logger: Logger;
+  readonly #onSent: ReplaysParts["onSent"];
   readonly #underWay = new Map<Session, Replay>();
   #ready: Replay[] = [];
   #scheduled = false;
 
-  constructor({ journal, metrics, logger }: { journal: Journal; metrics: Metrics; logger: Logger }) {
+  constructor({ journal, metrics, logger, onSent }: ReplaysParts) {
     this.#journal = journal;
     this.#metrics = metrics;
     this.#logger = logger;
+    this.#onSent = onSent;
   }
 
   get size(): number {
     return this.#underWay.size;
+  }
+
+  /** Whether the session is just being replayed to. */
+  has(session: Session): boolean {
+    return this.#underWay.has(session);
   }
 
   /** Sends the session what came after the offset, and makes it live. */
@@ -129,6 +144,7 @@ export class Replays {
       const { skipped } = replay;
       const own = skipped === undefined ? page : page.filter(({ offset }) => !skipped.has(offset));
       const sent = follower.replay(own);
+      if (sent > 0) this.#onSent(follower, own.slice(0, sent));
       const next = own[sent];
       replay.sent = next === undefined ? page.length : page.indexOf(next);
       this.#metrics.replayed += sent;

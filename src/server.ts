@@ -28,6 +28,7 @@ import { openWebSockets } from "./receive/websocket.ts";
 import { openWebhooks } from "./webhook/webhooks.ts";
 import { createSessionIds, Sessions, startProbing } from "./session.ts";
 import { isLoopback, type Settings } from "./settings.ts";
+import { UnclaimedPushes } from "./unclaimed.ts";
 
 export interface ServerParts {
   readonly settings: Settings;
@@ -116,7 +117,17 @@ async function listen(
   const events = new Events({ log, onLost: (count) => (metrics.eventsLost += count) });
   const presence = new Presence({
     onOnline: (userid) => events.record("user.online", { userid }),
-    onOffline: (userid) => events.record("user.offline", { userid }),
+    onOffline(userid) {
+      unclaimed.tellKept(userid);
+      events.record("user.offline", { userid });
+    },
+  });
+  const unclaimed = new UnclaimedPushes({
+    presence,
+    sessions,
+    epoch: journal.epoch,
+    isCatchingUp: (session) => hub.replays.has(session),
+    tell: (push) => events.record("message.unclaimed", push),
   });
   presence.expect(events.readOnline(), comeBackMs);
   const webhooks = await openWebhooks({
@@ -156,6 +167,7 @@ async function listen(
     maxIdempotencyKeys,
     maxReceiptWaits: settings.maxReceiptWaits,
     events,
+    unclaimed,
     hasRoom: (bytes) => webhooks.hasRoom(bytes),
     isCrowded: () => descriptors?.areScarce === true,
   });
@@ -194,6 +206,7 @@ async function listen(
     maxBatch,
     maxBatchCount,
     maxTokenTime: settings.maxTokenTime,
+    hasWebhooks: settings.webhook.length > 0,
     version: build.version,
   };
   const { clients, publishers } = openListeners(settings, certificate, {
@@ -252,9 +265,14 @@ async function listen(
   async function drain(): Promise<void> {
     const deadline = performance.now() + settings.drain;
     const left = () => Math.max(0, deadline - performance.now());
+    // Who is only away would come back, but is not let in any more.
+    presence.hold();
     await hub.drain(settings.drain, Bun.sleep);
     // Sessions that still have something to read end by themselves.
     while (sessions.size > 0 && left() > farewellMs) await Bun.sleep(pollMs);
+    // With --data they are expected back after the restart; without it, nobody would ever tell that they have gone.
+    if (settings.data === "") presence.endAll();
+    unclaimed.tellAll();
     // Readers are told of the ends that there were just now.
     await Promise.race([events.written(), Bun.sleep(Math.max(0, left() - farewellMs))]);
     eventReaders.close();
@@ -338,7 +356,8 @@ async function openJournal(settings: Settings, logger: Logger): Promise<Journal>
 async function openEventLog(settings: Settings, logger: Logger): Promise<Journal> {
   const { data, retainEvents, retainBytes } = settings;
   const retention = { time: eventsMs, bytes: retainBytes, count: retainEvents };
-  if (data === "") return openMemoryJournal({ retention });
+  // It is no more in a turn than what has happened in it, and goes to no socket as it is.
+  if (data === "") return openMemoryJournal({ retention, turnBytes: Number.POSITIVE_INFINITY });
   const path = `${data}-events`;
   const onDisk = { ...retention, count: eventsOnDisk * retainEvents };
   const words = { name: "the log of events", refused: "messages of clients" };

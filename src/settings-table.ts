@@ -222,7 +222,7 @@ export const settingsTable = [
     name: "retain-bytes",
     kind: "bytes",
     default: "64MiB",
-    help: "What the journal's messages may take in memory, or in the file",
+    help: "What the journal's messages may take in memory, or in the file; and the events, as much again",
   },
   {
     name: "retain-count",
@@ -276,7 +276,7 @@ export const settingsTable = [
     name: "max-webhook-queue",
     kind: "bytes",
     default: "64MiB",
-    help: "What may wait for a webhook; over it the oldest events of coming and going are dropped, then messages are refused",
+    help: "What may wait for a webhook; over it the oldest of coming and going, then unclaimed, go, then messages are refused",
   },
   {
     name: "retain-events",

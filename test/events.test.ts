@@ -66,3 +66,17 @@ test("events that the log does not take are counted, and nobody is held up", asy
     expect(rig.lost).toBe(1);
   }
 });
+
+test("who was online is known from the end of a session too, where the log begins after they came", () => {
+  const { events } = createRig(openMemoryJournal({ retention }));
+  const close = (userid?: string) => events.record("session.closed", { session: "s", userid });
+  events.record("user.online", { userid: "came" });
+  close("came");
+  close("was there before");
+  close();
+  close("left");
+  events.record("user.offline", { userid: "left" });
+  events.record("user.offline", { userid: "left before" });
+
+  expect([...events.readOnline().keys()]).toEqual(["came", "was there before"]);
+});

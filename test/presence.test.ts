@@ -133,6 +133,38 @@ test("who was online before is for a while, and goes if they do not come back", 
     expect(log).toEqual(["-stays away", "-comes and goes"]);
   }));
 
+test("nobody goes any more when it is told that nobody can come back, but when all is over", () =>
+  withFakeTime(() => {
+    const { presence, log, pass } = createLog();
+    presence.expect(new Map([["expected", 1]]), 30_000);
+    const away = session("away");
+    presence.enter(away);
+    presence.leave(away);
+
+    presence.hold();
+    pass(60_000);
+    expect(log).toEqual(["+away"]);
+    presence.endAll();
+
+    expect(log).toEqual(["+away", "-expected", "-away"]);
+  }));
+
+test("everybody goes when it is told that all is over, once, whatever sessions there are", () =>
+  withFakeTime(() => {
+    const { presence, log, pass } = createLog();
+    presence.expect(new Map([["expected", 1]]), 30_000);
+    const [here, away] = [session("here", "inbox"), session("away")];
+    for (const one of [here, away]) presence.enter(one);
+    presence.leave(away);
+
+    presence.endAll();
+    presence.leave(here);
+    pass(30_000);
+
+    expect(log).toEqual(["+here", "+away", "-expected", "-here", "-away"]);
+    expect([presence.users, presence.components.size]).toEqual([0, 0]);
+  }));
+
 test("a clock that is set back keeps nobody online", () => {
   let [clock, steady] = [100_000, 0];
   const gone: string[] = [];

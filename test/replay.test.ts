@@ -33,19 +33,19 @@ test("a session at the head is live at once, and was offered nothing", () => {
 
 describe("a session that has missed something", () => {
   test("is not live before it has had that, and then is", async () => {
-    const { replays, journal, followers } = createReplays();
+    const { replays, journal, followers, sent } = createReplays();
     await journal.append(drafts(3));
     const follower = createFollower();
 
-    replays.start(follower, 0);
-    const early = [follower.isLive, replays.size];
+    replays.start(follower, 1);
+    const early = [follower.isLive, replays.has(follower)];
     await settle([follower]);
     followers.add(follower);
     await journal.append(drafts(1, 3));
 
-    expect(early).toEqual([false, 1]);
-    expect([follower.isLive, replays.size]).toEqual([true, 0]);
-    expect(bodiesOf(follower)).toEqual(numbers(4));
+    expect(early).toEqual([false, true]);
+    expect([follower.isLive, replays.has(follower), sent]).toEqual([true, false, [[follower, [2, 3]]]]);
+    expect(bodiesOf(follower)).toEqual(numbers(4).slice(1));
   });
 
   test("is not sent what came meanwhile and is not for it, however much it takes at once", async () => {

@@ -2,7 +2,7 @@
  * Who may do what, by the kind of call: the one place that a route asks.
  */
 import type { Address } from "../address.ts";
-import { PushError, quote, Unauthorized } from "../errors.ts";
+import { type ErrorCode, PushError, quote, Unauthorized } from "../errors.ts";
 import type { ClientTokens, Identity, Mintage } from "./client.ts";
 import { Origins, type OriginsOptions } from "./origin.ts";
 import { type Publisher, PublisherKeys, readBearer } from "./publisher.ts";
@@ -60,6 +60,21 @@ export class Access {
   /** From now on these API keys are valid, and no others, on every listener. */
   replaceKeys(keys: readonly string[]): void {
     this.#keys.replace(keys);
+  }
+
+  /** Whether publishers and operators need a key. */
+  get needsKey(): boolean {
+    return this.#keys.areRequired;
+  }
+
+  /** Whether clients need a token, be it only to be somebody. */
+  get needsToken(): boolean {
+    return this.#options.tokens !== undefined;
+  }
+
+  /** Whether who has no token may listen to what is pushed to all. */
+  get takesAnonymous(): boolean {
+    return this.#options.anonymous;
   }
 
   /**
@@ -138,8 +153,8 @@ export class Access {
     if (!this.#options.publicDocs) this.#keys.check(request.headers);
   }
 
-  toCorsHeaders(request: Request): Record<string, string> {
-    return this.#origins.toCorsHeaders(request);
+  toCorsHeaders(request: Request, refusal?: ErrorCode): Record<string, string> {
+    return this.#origins.toCorsHeaders(request, refusal);
   }
 
   toPreflightHeaders(request: Request): Record<string, string> {

@@ -8,7 +8,7 @@
  * "Another" is whatever is neither of the same host, whatever its port, nor in the list of those that are allowed. What no browser
  * sent has no `Origin` and no `Sec-Fetch-Site`, and passes: these checks protect people from the pages that they visit.
  */
-import { PushError, quote } from "../errors.ts";
+import { type ErrorCode, PushError, quote } from "../errors.ts";
 
 /** A name that leads to this very machine, with a port or without; RFC 6761 has the names below localhost too. */
 const loopbackHost = /^(([\w-]+\.)*localhost|127(\.\d{1,3}){3}|\[::1\])\.?(:\d{1,5})?$/i;
@@ -96,16 +96,22 @@ export class Origins {
     if (!this.#mayRead(origin, request.headers)) refuse(origin);
   }
 
-  /** The headers that let the page that made this request read the answer, none where it may not. */
-  toCorsHeaders(request: Incoming): Record<string, string> {
+  /** The headers that let the page that made this request read the answer, none where it may not; but any may read that it may not. */
+  toCorsHeaders(request: Incoming, refusal?: ErrorCode): Record<string, string> {
+    if (refusal === "foreign_origin") return forAnyPage;
     return this.#toHeaders(request, {
       "Access-Control-Expose-Headers": "Last-Event-ID, Server-Push-Resumed, Retry-After, WWW-Authenticate",
     });
   }
 
-  /** The headers that answer a browser that asks before its request whether a script may give it these headers. */
+  /**
+   * The headers that answer a browser that asks before its request whether a script may give it these headers. A page that may not
+   * connect may ask to, and so learns why not: otherwise it would see a server that is not there.
+   */
   toPreflightHeaders(request: Incoming): Record<string, string> {
-    return this.#toHeaders(request, { "Access-Control-Allow-Headers": "Authorization, Last-Event-ID" });
+    if (!request.headers.has("origin")) return {};
+    const more = { "Access-Control-Allow-Headers": "Authorization, Last-Event-ID" };
+    return { ...forAnyPage, ...more, ...this.#toHeaders(request, {}) };
   }
 
   #toHeaders({ headers }: Incoming, more: Readonly<Record<string, string>>): Record<string, string> {
@@ -135,6 +141,8 @@ export class Origins {
     );
   }
 }
+
+const forAnyPage = { "Access-Control-Allow-Origin": "*" };
 
 function refuse(origin: string): never {
   throw new PushError(

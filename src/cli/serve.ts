@@ -37,6 +37,8 @@ export async function serve(argv: readonly string[]): Promise<number> {
     const { data, maxSessions } = settings;
     const journal = { journal: data === "" ? "memory" : resolve(data), messages: server.found };
     const { url, apiUrl } = server;
+    // Whoever reads that it listens may tell it to stop.
+    const stopped = untilStopped(server, settings.drain, logger);
     logger.info("listening", {
       url,
       ...(apiUrl !== undefined && { apiUrl }),
@@ -45,7 +47,7 @@ export async function serve(argv: readonly string[]): Promise<number> {
       ...journal,
     });
     logger.info(describeAccess(settings, keys.length));
-    await untilStopped(server, settings.drain, logger);
+    await stopped;
     return 0;
   } finally {
     await logger.close();

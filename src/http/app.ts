@@ -51,6 +51,8 @@ export interface AppParts {
   readonly receivers: readonly AnyElysia[];
   /** The ways to receive that another port has, and where: the document describes them all the same. */
   readonly elsewhere?: Elsewhere;
+  /** Whether events are posted to anybody. */
+  readonly hasWebhooks: boolean;
   /** Whether publishers and operators call here. */
   readonly takesPublishers: boolean;
   readonly connections: Connections;
@@ -124,7 +126,7 @@ export function createApp(parts: AppParts): AnyElysia {
     const allowed = error.code === "method_not_allowed" ? methods.get(path) : undefined;
     return toResponse(error, {
       ...(allowed !== undefined && { Allow: allowed }),
-      ...(forPages.has(path) && error.code !== "foreign_host" && access.toCorsHeaders(request)),
+      ...(forPages.has(path) && error.code !== "foreign_host" && access.toCorsHeaders(request, error.code)),
     });
   }
 

@@ -9,6 +9,8 @@ import { securityHeaders } from "../headers.ts";
 /** RFC 9110 section 12.5.3: a weight of nought refuses it. */
 const takesGzip = /(^|[\s,])(gzip|\*)\s*(;\s*q=(?!0(\.0*)?\s*(,|$))|,|$)/i;
 
+const maxSmall = 10_000;
+
 /** Hashed and compressed when a browser asks for it first, and not at the start, which is to be fast. */
 export class Asset {
   readonly #text: string;
@@ -47,7 +49,9 @@ export class Asset {
   }
 }
 
+/** The best there is takes a millisecond of everybody's time for a small text, and 20 for the console. */
 async function compress(text: string): Promise<Uint8Array<ArrayBuffer>> {
+  if (text.length <= maxSmall) return Bun.gzipSync(text, { library: "libdeflate", level: 12 });
   return new Uint8Array(await promisify(gzip)(text, { level: 9 }));
 }
 

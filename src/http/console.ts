@@ -12,6 +12,8 @@ export interface ConsoleRoutesParts {
   readonly access: Access;
   /** Where clients connect to, when it is not here. */
   readonly elsewhere?: Elsewhere;
+  /** Whether events are posted to anybody. */
+  readonly hasWebhooks: boolean;
 }
 
 const script = bundle("console/main.tsx", "esm");
@@ -32,18 +34,19 @@ const page = (attributes: string) => `<!doctype html>
 <script type="module" src="/console.js"></script>
 </head>
 <body>
-<div id="app"${attributes}></div>
-<noscript><p>This page needs JavaScript. The API is documented at <a href="/swagger">/swagger</a>, which does too; and in the README.</p></noscript>
+<div id="app"${attributes}>
+<p class="blank">This page needs JavaScript, which does not run here. The server does, and takes pushes as ever.</p>
+</div>
 </body>
 </html>
 `;
 
 const hidden = { detail: { hide: true } };
 
-export function consoleRoutes({ access, elsewhere }: ConsoleRoutesParts) {
+export function consoleRoutes({ access, elsewhere, hasWebhooks }: ConsoleRoutesParts) {
   const scriptFile = new Asset(script, "text/javascript");
   const styleFile = new Asset(style, "text/css");
-  /** By where clients connect to, which is as many as there are names for this machine. */
+  /** By what they say of the server; where clients connect to is as many as there are names for this machine. */
   const pages = new Map<string, Asset>();
   return new Elysia()
     .onBeforeHandle(({ request }) => access.checkHost(request))
@@ -51,10 +54,11 @@ export function consoleRoutes({ access, elsewhere }: ConsoleRoutesParts) {
       "/",
       async ({ request }) => {
         const clients = elsewhere === undefined ? "" : toClientOrigin(elsewhere.url, request.url);
-        let file = pages.get(clients);
+        const attributes = toAttributes(clients);
+        let file = pages.get(attributes);
         if (file === undefined) {
-          file = new Asset(page(clients === "" ? "" : ` data-clients="${clients}"`), "text/html");
-          if (pages.size < maxPages) pages.set(clients, file);
+          file = new Asset(page(attributes), "text/html");
+          if (pages.size < maxPages) pages.set(attributes, file);
         }
         return await file.answer(request, { "Content-Security-Policy": toPolicy(clients) });
       },
@@ -62,6 +66,17 @@ export function consoleRoutes({ access, elsewhere }: ConsoleRoutesParts) {
     )
     .get("/console.js", async ({ request }) => await scriptFile.answer(request), hidden)
     .get("/console.css", async ({ request }) => await styleFile.answer(request), hidden);
+
+  /** What the page must know of the server before it asks for anything: a key that it has to ask a person for, first of all. */
+  function toAttributes(clients: string): string {
+    return [
+      ...(clients === "" ? [] : [` data-clients="${clients}"`]),
+      ...(access.needsKey ? [" data-key"] : []),
+      ...(access.needsToken ? [" data-token"] : []),
+      ...(access.takesAnonymous ? [" data-anonymous"] : []),
+      ...(hasWebhooks ? [" data-webhooks"] : []),
+    ].join("");
+  }
 }
 
 /** Anybody can make up names. */

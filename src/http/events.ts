@@ -54,7 +54,8 @@ export function eventRoutes({ access, events, eventReaders, logger, ping, allowS
       const query = readQuery(request.url, eventParameters);
       const types = readTypes(query.types);
       const start = locate(events, readSince(query, request.headers), types);
-      const isLines = request.headers.get("accept")?.includes(lines) === true;
+      // Names of media types have no case (RFC 9110 section 8.3.1).
+      const isLines = request.headers.get("accept")?.toLowerCase().includes(lines) === true;
       allowSilence(request, Math.max(silentSecondsAtLeast, Math.ceil(silentPings * idle)));
       const format = isLines ? asLines : asEvents;
       const reader = new EventReader({ events, types, format, ping, logger, readers: eventReaders }, start);

@@ -71,7 +71,7 @@ export function describeDisconnect(): OpenAPIV3.OperationObject {
     security: withKey,
     summary: "End sessions",
     description:
-      "Those of a user, of a component, of both, or one. A WebSocket is closed with 4500, which tells its client to stay away, or with `back=true` with 4000, which tells it to come back. An event stream just ends, and a browser opens it again: take its token away too.",
+      "Those of a user, of a component, of both, or one. A WebSocket is closed with 4500, which tells its client to stay away, or with `back=true` with 4000, which tells it to come back. An event stream ends with the event `push.close` that says the same, but a browser's `EventSource` opens it again whatever is said: take its token away too.",
     parameters: ["userid", "compid", "session", "back"].map(parameter),
     responses: {
       200: {

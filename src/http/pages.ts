@@ -18,14 +18,19 @@ const page = `<!doctype html>
 <link rel="icon" href="data:,">
 <link rel="stylesheet" href="/swagger/ui.css">
 <style>
-form#ask { max-width: 26rem; margin: 4rem auto; padding: 0 1rem; font: 1rem/1.5 sans-serif; color: #222 }
+html { color-scheme: light dark }
+body { margin: 0 }
+nav { padding: .75rem 1.25rem; font: 1rem/1.5 sans-serif }
+nav a { color: #0a5ab0; color: light-dark(#0a5ab0, #74b4ff) }
+form#ask { max-width: 26rem; margin: 4rem auto; padding: 0 1rem; font: 1rem/1.5 sans-serif }
 form#ask label { display: block; font-weight: bold }
 form#ask input, form#ask button { font: inherit; padding: .4rem .6rem }
 form#ask input { width: 100%; box-sizing: border-box; margin-bottom: .6rem }
-#problem { color: #a00000 }
+#problem { color: #a00000; color: light-dark(#a00000, #ff9389) }
 </style>
 </head>
 <body>
+<nav><a href="/">The console of this server</a></nav>
 <form id="ask" hidden>
 <h1>server-push API</h1>
 <p>The documentation of this server needs one of its API keys. The key is kept in memory alone, until this page is closed.</p>

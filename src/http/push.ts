@@ -148,7 +148,8 @@ export function pushRoutes({
         idempotencyKey,
         publisher,
         // Its first client may have handled it before all else about it is settled.
-        onTaken: (offset) => (waiting = receipts.wait({ ...draft, offset }, seconds * 1000)),
+        // A publisher that has hung up needs its place no longer.
+        onTaken: (offset) => (waiting = receipts.wait({ ...draft, offset }, seconds * 1000, request.signal)),
       });
       const [receipt] = outcome.receipts;
       // What came of the first push is not known any more.

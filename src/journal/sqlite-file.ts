@@ -10,7 +10,16 @@
  * A file that may have lost something takes a new epoch.
  */
 import { Database, SQLiteError } from "bun:sqlite";
-import { accessSync, closeSync, constants, fsyncSync, openSync, realpathSync, statSync } from "node:fs";
+import {
+  accessSync,
+  closeSync,
+  constants,
+  existsSync,
+  fsyncSync,
+  openSync,
+  realpathSync,
+  statSync,
+} from "node:fs";
 import { dirname, resolve } from "node:path";
 import { quote } from "../errors.ts";
 import { createEpoch, UnusableFile } from "../journal.ts";
@@ -206,12 +215,18 @@ export function toHash(topic: string): number {
 }
 
 function makeFile(path: string, shown: string): string {
+  let name = shown;
   try {
     if (statSync(path, { throwIfNoEntry: false })?.isDirectory())
       throw new UnusableFile(`${shown} is a folder, expected a file`);
     // Only when it is not there: whoever opens and closes a file takes away the locks that its process has on it.
     if (statSync(path, { throwIfNoEntry: false }) === undefined) closeSync(openSync(path, "wx", 0o600));
     const real = realpathSync(path);
+    // SQLite opens what it cannot write for reading alone, and says so with the first message.
+    for (const more of ["", "-wal", "-shm"]) {
+      if (more !== "") name = quote(`${real}${more}`);
+      if (existsSync(`${real}${more}`)) accessSync(`${real}${more}`, constants.W_OK);
+    }
     // Each name would have a guard of its own.
     const { nlink } = statSync(real);
     if (nlink > 1)
@@ -225,7 +240,7 @@ function makeFile(path: string, shown: string): string {
     if (code === "ENOENT" || code === "ENOTDIR")
       throw new UnusableFile(`${shown}: its folder is not there; make it first`, { cause: error });
     if (code === "EACCES" || code === "EPERM")
-      throw new UnusableFile(`${shown}: this user may not make or read it`, { cause: error });
+      throw new UnusableFile(`${name}: this user may not make, read or write it`, { cause: error });
     if (code === "EROFS") throw new UnusableFile(`${shown}: the disk is read-only`, { cause: error });
     if (code === "ENOSPC") throw new UnusableFile(`${shown}: the disk is full`, { cause: error });
     throw new UnusableFile(`${shown}: ${error instanceof Error ? error.message : error}`, { cause: error });

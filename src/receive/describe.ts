@@ -59,7 +59,7 @@ export const eventStreamDescription = {
     "A stream of events as the HTML standard has them, for a browser's `EventSource` and its like: `id`, `event` when the message has one, and `data`. Line breaks of a text arrive as `\\n`, bytes in base64.",
     whoGetsWhat,
     fromWhere,
-    "An `EventSource` resumes by itself. The first event is `push.welcome`, with `{session, id, resumed, idle}` as `data`. When nothing else was sent, an `id` without an event comes about every `idle` seconds.",
+    "An `EventSource` resumes by itself. The first event is `push.welcome`, with `{session, id, resumed, idle}` as `data`. When nothing else was sent, an `id` without an event comes about every `idle` seconds. A stream that the server ends says why in its last event, `push.close`, with `{code, reason}` as `data`: the close codes of a WebSocket.",
     "To a request with `Accept: text/event-stream` that cannot be taken now the answer is not 503 but a stream that ends with its `retry`: an `EventSource` would give up for good.",
   ].join("\n\n"),
   parameters: toParameters(...common),

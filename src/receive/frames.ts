@@ -20,15 +20,9 @@ export function toMessageFrame(id: string, message: Pick<Message, "event" | "bod
 
 /** What a client sent, or what is wrong with it: no reason to end the session. */
 export function readClientFrame(body: Body): ClientFrame | PushError {
-  if (typeof body !== "string") return malformed("is binary, expected JSON as text");
-  let frame: unknown;
-  try {
-    frame = JSON.parse(body);
-  } catch {
-    return malformed("is not JSON");
-  }
-  if (typeof frame !== "object" || frame === null || !("type" in frame))
-    return malformed(`has no type, expected an object with type ${types}`);
+  const frame = parse(body);
+  if (frame instanceof PushError) return frame;
+  if (!("type" in frame)) return malformed(`has no type, expected an object with type ${types}`);
   const { type } = frame;
   if (type === "message") return readMessage(frame);
   if (type === "ack")
@@ -43,16 +37,33 @@ export function readClientFrame(body: Body): ClientFrame | PushError {
   return malformed(`has the type ${show(type)}, expected ${types}`);
 }
 
-/** What the answer to a frame that is refused unread has to have, so that its client knows which one it was. */
+/** What the answer to a frame that is refused has to have, so that its client knows which one it was: whatever else is wrong with it. */
 export function refOf(body: Body): string | undefined {
-  const frame = readClientFrame(body);
-  return "ref" in frame ? frame.ref : undefined;
+  const frame = parse(body);
+  return "ref" in frame && isRef(frame.ref) ? frame.ref : undefined;
+}
+
+function parse(body: Body): object | PushError {
+  if (typeof body !== "string") return malformed("is binary, expected JSON as text");
+  let frame: unknown;
+  try {
+    frame = JSON.parse(body);
+  } catch {
+    return malformed("is not JSON");
+  }
+  return typeof frame === "object" && frame !== null
+    ? frame
+    : malformed(`has no type, expected an object with type ${types}`);
 }
 
 const types = "message, ack, token or push";
 
 /** The longest `ref`, in characters. */
 const maxRef = 64;
+
+function isRef(ref: unknown): ref is string {
+  return typeof ref === "string" && ref.length <= maxRef;
+}
 
 function readMessage(frame: {
   readonly type: unknown;
@@ -61,8 +72,9 @@ function readMessage(frame: {
 }): ClientFrame | PushError {
   const { data, ref } = frame;
   if (typeof data !== "string") return malformed("of type message has no data, expected a string");
+  if (!data.isWellFormed()) return malformed("of type message has half of a surrogate pair in its data");
   if (ref === undefined) return { type: "message", data };
-  return typeof ref === "string" && ref.length <= maxRef
+  return isRef(ref)
     ? { type: "message", data, ref }
     : malformed(
         `of type message has ${show(ref)} as its ref, expected a string of up to ${maxRef} characters`,

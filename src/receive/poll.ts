@@ -163,20 +163,21 @@ export function openPolls({ admit, access, hub, createSessionId }: PollParts) {
     async ({ request, server }) => {
       refuseHead(request);
       const query = readQuery(request.url, [...clientParameters, "wait"]);
-      const { ids, expiresAt } = await admit(request, server, query);
+      const client = await admit(request, server, query);
       const since = readSince(query, request.headers);
       const wait = readWait(query.wait);
-      hub.admit(ids);
-      const { offset, ...resumed } = hub.locate(since, ids);
+      hub.admit(client);
+      const { offset, ...resumed } = hub.locate(since, client);
       const cors = access.toCorsHeaders(request);
       if (resumed.resumed === false) return answer(hub.toId(offset), resumed, [], cors);
       server?.timeout(request, wait + graceSeconds);
       // It may have gone while its token was verified.
       if (request.signal.aborted) return answer(hub.toId(offset), resumed, [], cors);
-      const session = new Poll(createSessionId(), ids, polls, offset, wait * 1000);
+      const session = new Poll(createSessionId(), client, polls, offset, wait * 1000);
       request.signal.addEventListener("abort", () => session.close());
-      hub.attach(session, offset, expiresAt);
+      hub.attach(session, offset, client.expiresAt);
       const { position, messages } = await session.answered;
+      if (!request.signal.aborted) hub.claim(session, messages);
       return answer(hub.toId(position), resumed, messages, cors);
     },
     { detail: pollDescription },

@@ -23,6 +23,8 @@ export interface Format {
   encodeReply(text: string): string;
   /** A frame that is no message; the plain format has none. */
   encodeFrame(frame: ServerFrame): string | undefined;
+  /** Ends a session that reads so slowly that something could not be sent to it. Here, as a field of the session would cost each of them. */
+  drop(session: WebSocketSession): void;
 }
 
 export interface SocketStart extends Start {
@@ -105,7 +107,7 @@ export class WebSocketSession implements Follower {
   }
 
   reply(text: string): void {
-    this.socket?.send(this.format.encodeReply(text));
+    this.#send(this.format.encodeReply(text));
   }
 
   mute(topic: string): void {
@@ -119,7 +121,14 @@ export class WebSocketSession implements Follower {
   /** Sends a frame that is no message, where the format has such. */
   tell(frame: ServerFrame): void {
     const text = this.format.encodeFrame(frame);
-    if (text !== undefined) this.socket?.send(text);
+    if (text !== undefined) this.#send(text);
+  }
+
+  /** Bun refuses what is over the limit of the socket, and then closes it without a word: nobody would learn why. */
+  #send(text: string): void {
+    const { socket } = this;
+    if (socket === undefined || socket.readyState !== WebSocket.OPEN) return;
+    if (socket.send(text) === 0) this.format.drop(this);
   }
 
   close(code: number, reason: string): void {
@@ -168,7 +177,7 @@ export class WebSocketSession implements Follower {
       this.state = "asked";
       // Everything up to there was sent before, but to a session that is still being replayed to.
       if (this.isLive) this.tell({ type: "position", id: position });
-      this.socket?.ping();
+      if (this.socket?.readyState === WebSocket.OPEN) this.socket.ping();
       return;
     }
     this.state = "lost";

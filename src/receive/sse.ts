@@ -12,6 +12,9 @@
  *   data: {"order":17}
  *
  *   id: k3f9a0zq-1990                  the position, now and then: moves lastEventId, and is no event
+ *
+ *   event: push.close                  why the stream ends, where it is the server that ends it: as a WebSocket's close frame
+ *   data: {"code":1012,"reason":"the server restarts"}
  */
 import type { Server } from "bun";
 import { Elysia } from "elysia";
@@ -145,7 +148,9 @@ class EventStream implements Follower {
     return true;
   }
 
-  close(): void {
+  /** An EventSource comes back whatever is said, so it need not listen for this; our own library does. */
+  close(code: number, reason: string): void {
+    this.#controller?.enqueue(encoder.encode(toCloseEvent(code, reason)));
     this.#close("closed");
   }
 
@@ -236,20 +241,20 @@ export function openEventStreams({
     request: Request,
     server: Server<unknown> | null,
     query: ClientQuery,
-    { ids, expiresAt }: Admitted,
+    client: Admitted,
   ): Response {
     const since = readSince(query, request.headers);
-    hub.admit(ids);
+    hub.admit(client);
     const headers = { ...streamHeaders, ...access.toCorsHeaders(request) };
-    const { offset, ...resumed } = hub.locate(since, ids);
+    const { offset, ...resumed } = hub.locate(since, client);
     const id = hub.toId(offset);
-    const session = new EventStream(createSessionId(), ids, streams);
+    const session = new EventStream(createSessionId(), client, streams);
     server?.timeout(request, silentSeconds);
     const welcome = JSON.stringify({ session: session.id, id, ...resumed, idle: ping / 1000 });
     const body = session.open(
       encoder.encode(`retry: ${toRetry()}\nevent: push.welcome\nid: ${id}\ndata: ${welcome}\n\n`),
     );
-    hub.attach(session, offset, expiresAt);
+    hub.attach(session, offset, client.expiresAt);
     return new Response(body, { headers: { ...headers, ...toStartHeaders(id, resumed.resumed) } });
   }
 
@@ -298,6 +303,10 @@ export function toEvent(id: string, { event, body }: Pick<Message, "event" | "bo
   const name = event === undefined ? "" : `event: ${event}\n`;
   const exact = isText ? (body.includes("\r") ? `: json ${JSON.stringify(body)}\n` : "") : ": base64\n";
   return `id: ${id}\n${name}${exact}data: ${data}\n\n`;
+}
+
+function toCloseEvent(code: number, reason: string): string {
+  return `event: push.close\ndata: ${JSON.stringify({ code, reason })}\n\n`;
 }
 
 function toRetry(): number {

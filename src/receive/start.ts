@@ -2,7 +2,6 @@
  * How a stream begins, whatever it is carried by.
  */
 import type { Server } from "bun";
-import type { Address } from "../address.ts";
 import type { Access, Admission } from "../auth/access.ts";
 import type { Hub } from "../hub.ts";
 import type { Claimant } from "../quotas.ts";
@@ -16,14 +15,8 @@ export const clientParameters = ["userid", "compid", ...sinceParameters, "token"
 
 export type ClientQuery = { readonly [name in (typeof clientParameters)[number]]?: string };
 
-/** A client that may begin a session: whom it may be, and until when. */
-export interface Admitted {
-  readonly ids: Address & Claimant;
-  /** Milliseconds since 1970. */
-  readonly expiresAt?: number;
-  /** What the client may push to. */
-  readonly push?: readonly string[];
-}
+/** A client that may begin a session. */
+export type Admitted = Admission & Claimant;
 
 type Requested = Pick<Server<unknown>, "requestIP"> | null;
 
@@ -45,17 +38,10 @@ export function createAdmit({ access, hub, toAddress }: AdmitParts): Admit {
     const address = toAddress(request, server);
     // Before its token is looked at, as that can cost more than all the rest.
     if (address !== undefined) hub.throttle(address);
-    const toAdmitted = ({ userid, compid, expiresAt, push }: Admission): Admitted => ({
-      ids: {
-        ...(userid !== undefined && { userid }),
-        ...(compid !== undefined && { compid }),
-        ...(address !== undefined && { address }),
-      },
-      ...(expiresAt !== undefined && { expiresAt }),
-      ...(push !== undefined && { push }),
-    });
     const admission = access.admit(request, query);
-    return admission instanceof Promise ? admission.then(toAdmitted) : toAdmitted(admission);
+    if (address === undefined) return admission;
+    if (admission instanceof Promise) return admission.then((admitted) => ({ ...admitted, address }));
+    return { ...admission, address };
   };
 }
 

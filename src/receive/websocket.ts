@@ -73,6 +73,7 @@ export function openWebSockets({
     encode: ({ body }) => body,
     encodeReply: (text) => text,
     encodeFrame: () => undefined,
+    drop,
   };
   const pushV1: Format = {
     prefix: "v1 ",
@@ -80,6 +81,7 @@ export function openWebSockets({
     encode: (message) => toMessageFrame(hub.toId(message.offset), message),
     encodeReply: (text) => JSON.stringify({ type: "message", data: text } satisfies MessageFrame),
     encodeFrame: (frame) => JSON.stringify(frame),
+    drop,
   };
   /** How many sessions speak `push.v1`: without any, nothing is made for them. */
   let pushV1Sessions = 0;
@@ -99,25 +101,26 @@ export function openWebSockets({
     request: Request,
     server: Server<unknown> | null,
     query: ClientQuery,
-    { ids, expiresAt, push }: Admitted,
+    client: Admitted,
   ): void {
+    const { expiresAt, push } = client;
     const since = readSince(query, request.headers);
     requireVersion(request);
-    hub.admit(ids);
+    hub.admit(client);
     requireUpgrade(request.headers.get("upgrade")?.toLowerCase() === "websocket");
-    const start = hub.locate(since, ids);
+    const start = hub.locate(since, client);
     const offered = request.headers.get("sec-websocket-protocol");
     const isPushV1 = offered?.split(",").some((name) => name.trim() === subprotocol) === true;
-    const data = new WebSocketSession(createSessionId(), ids, isPushV1 ? pushV1 : plain, {
-      ...start,
-      ...(expiresAt !== undefined && { expiresAt }),
-    });
+    const data = new WebSocketSession(
+      createSessionId(),
+      client,
+      isPushV1 ? pushV1 : plain,
+      expiresAt === undefined ? start : { ...start, expiresAt },
+    );
     if (push !== undefined) data.mayPush = push;
-    const headers = {
-      ...toStartHeaders(hub.toId(start.offset), start.resumed),
-      // Without the empty header Bun would accept the first subprotocol that is offered, whatever it is.
-      "Sec-WebSocket-Protocol": isPushV1 ? subprotocol : "",
-    };
+    const headers = toStartHeaders(hub.toId(start.offset), start.resumed);
+    // Without the empty header Bun would accept the first subprotocol that is offered, whatever it is.
+    headers["Sec-WebSocket-Protocol"] = isPushV1 ? subprotocol : "";
     requireUpgrade(server?.upgrade(request, { data, headers }) === true);
   }
 
@@ -131,16 +134,18 @@ export function openWebSockets({
     perMessageDeflate: false,
     open(socket) {
       const session = socket.data;
-      const { offset, expiresAt, ...resumed } = session.start;
+      const { offset, resumed, expiresAt } = session.start;
       session.socket = socket;
-      if (session.format === pushV1) pushV1Sessions++;
-      session.tell({
-        type: "welcome",
-        session: session.id,
-        id: hub.toId(offset),
-        ...resumed,
-        idle: ping / 1000,
-      });
+      if (session.format === pushV1) {
+        pushV1Sessions++;
+        session.tell({
+          type: "welcome",
+          session: session.id,
+          id: hub.toId(offset),
+          ...(resumed !== undefined && { resumed }),
+          idle: ping / 1000,
+        });
+      }
       hub.attach(session, offset, expiresAt);
     },
     message({ data: session }, body) {
@@ -152,7 +157,7 @@ export function openWebSockets({
       if (verdict !== "taken") return refuseMessage(session, verdict, body);
       if (session.format === plain) return take(session, body);
       const frame = readClientFrame(body);
-      if (frame instanceof PushError) session.tell({ type: "error", code: frame.code, detail: frame.detail });
+      if (frame instanceof PushError) tellError(session, frame, refOf(body));
       else if (frame.type === "message") take(session, frame.data, frame.ref);
       else if (frame.type === "push") pushFor(session, frame);
       else if (frame.type === "ack") hub.acknowledge(session, session.start.offset, frame.id);
@@ -242,8 +247,7 @@ export function openWebSockets({
     if (!(error instanceof PushError))
       return logger.error("what a client sent could not be handled", { error: String(error) });
     metrics.rejected(error);
-    const { code, detail } = error;
-    session.tell({ type: "error", code, detail, ...(ref !== undefined && { ref }) });
+    tellError(session, error, ref);
   }
 
   function createOutlet(server: Pick<Server<unknown>, "publish" | "subscriberCount">): Outlet {
@@ -272,13 +276,21 @@ export function openWebSockets({
     let dropped = 0;
     for (const session of sessions) {
       if (!(session instanceof WebSocketSession) || !session.isSlow(topic, maxQueued)) continue;
-      const { id, userid, compid, transport } = session;
-      logger.warn("a session reads too slowly and is dropped", { id, userid, compid, transport, maxQueued });
-      session.drop();
+      drop(session);
       dropped++;
     }
     return dropped;
   }
+
+  function drop(session: WebSocketSession): void {
+    const { id, userid, compid, transport } = session;
+    logger.warn("a session reads too slowly and is dropped", { id, userid, compid, transport, maxQueued });
+    session.drop();
+  }
+}
+
+function tellError(session: WebSocketSession, { code, detail }: PushError, ref?: string): void {
+  session.tell({ type: "error", code, detail, ...(ref !== undefined && { ref }) });
 }
 
 function requireUpgrade(isUpgrade: boolean): void {

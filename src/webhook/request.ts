@@ -115,13 +115,23 @@ async function readReply(response: Response, limit: number): Promise<Taken> {
     await response.body?.cancel();
     return { isTaken: true, unusable: isTooLong ? toTooLong(limit) : "it is compressed" };
   }
-  const bytes = length === null ? await readUpTo(response, limit) : await response.bytes();
-  return bytes === undefined
-    ? { isTaken: true, unusable: toTooLong(limit) }
-    : { isTaken: true, reply: decoder.decode(bytes) };
+  // Also where it says how long it is: beside chunks, of which there may be any number, Content-Length means nothing (RFC 9112 section 6.3).
+  const bytes = await readUpTo(response, limit);
+  if (bytes === undefined) return { isTaken: true, unusable: toTooLong(limit) };
+  const reply = toText(bytes);
+  return reply === undefined ? { isTaken: true, unusable: "it is not UTF-8" } : { isTaken: true, reply };
 }
 
-const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true, fatal: true });
+
+/** `undefined` for what is no text: with the wrong bytes replaced, it would be a message that nobody has written. */
+function toText(bytes: Uint8Array): string | undefined {
+  try {
+    return decoder.decode(bytes);
+  } catch {
+    return undefined;
+  }
+}
 
 function toTooLong(limit: number): string {
   return `it is longer than ${limit} bytes`;

@@ -13,8 +13,8 @@
  *
  * An event may arrive twice, as nobody knows whether a request whose answer was lost has been taken; then it has the same id.
  *
- * What waits is bounded. When it is full, the oldest events of coming and going make room. Messages are never dropped: whoever offers them asks
- * before whether there is room (`settledBytes`).
+ * What waits is bounded. When it is full, the oldest events of coming and going make room, and when there are none left, the oldest that tell what
+ * found nobody. Messages are never dropped: whoever offers them asks before whether there is room (`settledBytes`).
  */
 import type { LoggedEvent } from "../events.ts";
 import { type Offset, sizeOf } from "../message.ts";
@@ -77,8 +77,9 @@ export class Webhook {
   #turn: Kind = "messages";
   /** All that waits, the oldest first. */
   readonly #waiting = new Map<Offset, Queued>();
-  /** What of it may make room. */
-  readonly #droppable = new Set<Queued>();
+  /** What of it may make room: what comes and goes first, as on what found nobody somebody's e-mail depends. */
+  readonly #comings = new Set<Queued>();
+  readonly #unclaimed = new Set<Queued>();
   #bytes = 0;
   #sending = 0;
   #sendingAgain = 0;
@@ -145,8 +146,9 @@ export class Webhook {
     this.#newest = Math.max(this.#newest, event.offset);
     const bytes = weigh(event.json);
     this.#arrivedBytes += bytes;
-    const isDroppable = event.type !== "message.received";
-    if (!this.#makeRoom(bytes) && isDroppable) return this.#options.onOutcome("dropped");
+    const droppable = this.#droppableLike(event);
+    if (!this.#makeRoom(bytes, droppable) && droppable !== undefined)
+      return this.#options.onOutcome("dropped");
     const key = toLaneKey(event);
     const known = this.#lanes.get(key);
     const lane = known ?? { key, queue: [], attempts: 0, takenBefore: 0, pause: undefined };
@@ -154,7 +156,7 @@ export class Webhook {
     this.#bytes += bytes;
     this.#waiting.set(event.offset, queued);
     lane.queue.push(queued);
-    if (isDroppable) this.#droppable.add(queued);
+    droppable?.add(queued);
     if (known === undefined) {
       this.#lanes.set(key, lane);
       this.#fresh.add(lane);
@@ -175,19 +177,41 @@ export class Webhook {
     return this.#failing.size >= connections;
   }
 
-  /** Drops the oldest that may be dropped, as long as that is needed; tells whether there is room then. */
-  #makeRoom(bytes: number): boolean {
-    const { maxBytes } = this.#options;
-    if (this.#bytes + bytes <= maxBytes) return true;
-    this.#notices.warn("a webhook's queue is full: the oldest events of coming and going are dropped", {
-      waiting: this.#waiting.size,
-      limit: maxBytes,
-    });
-    for (const oldest of this.#droppable) {
-      if (this.#bytes + bytes <= maxBytes) break;
-      this.#remove(oldest, "dropped");
+  /** Those that make room as this one does; a message does not. */
+  #droppableLike({ type }: LoggedEvent): Set<Queued> | undefined {
+    if (type === "message.received") return undefined;
+    return type === "message.unclaimed" ? this.#unclaimed : this.#comings;
+  }
+
+  #hasRoom(bytes: number): boolean {
+    return this.#bytes + bytes <= this.#options.maxBytes;
+  }
+
+  /**
+   * Drops the oldest that may be dropped, as long as that is needed; tells whether there is room then.
+   *
+   * @param own those among which it will be itself: what comes and goes does not drive out what found nobody
+   */
+  #makeRoom(bytes: number, own: ReadonlySet<Queued> | undefined): boolean {
+    if (this.#hasRoom(bytes)) return true;
+    const steps = [
+      [this.#comings, "the oldest events of coming and going are dropped"],
+      [this.#unclaimed, "the oldest events of what found nobody are dropped too"],
+    ] as const;
+    for (const [droppable, what] of steps) {
+      if (this.#hasRoom(bytes)) break;
+      if (droppable.size > 0 || droppable === own)
+        this.#notices.warn(`a webhook's queue is full: ${what}`, {
+          waiting: this.#waiting.size,
+          limit: this.#options.maxBytes,
+        });
+      for (const oldest of droppable) {
+        if (this.#hasRoom(bytes)) break;
+        this.#remove(oldest, "dropped");
+      }
+      if (own === this.#comings) break;
     }
-    return this.#bytes + bytes <= maxBytes;
+    return this.#hasRoom(bytes);
   }
 
   #remove(queued: Queued, outcome: WebhookOutcome): void {
@@ -195,7 +219,7 @@ export class Webhook {
     this.#waiting.delete(event.offset);
     this.#bytes -= bytes;
     if (event.type === "message.received") this.#settledBytes += bytes;
-    this.#droppable.delete(queued);
+    this.#droppableLike(event)?.delete(queued);
     const place = lane.queue.indexOf(queued);
     lane.queue.splice(place, 1);
     this.#options.onOutcome(outcome);
@@ -274,7 +298,7 @@ export class Webhook {
     if (!isAgain) lane.takenBefore = this.#taken;
     lane.attempts++;
     queued.isSending = true;
-    this.#droppable.delete(queued);
+    this.#droppableLike(event)?.delete(queued);
     this.#sending++;
     if (isAgain) this.#sendingAgain++;
     const { id, json, type } = event;
@@ -312,7 +336,7 @@ export class Webhook {
     const { event, lane } = queued;
     const { id, type } = event;
     this.#options.onOutcome("failed");
-    if (type !== "message.received") this.#droppable.add(queued);
+    this.#droppableLike(event)?.add(queued);
     const wasDown = this.#isDown;
     if (isOfEvent) this.#endOutage();
     else if (!wasDown) this.#failing.add(lane.key);

@@ -8,7 +8,7 @@ import { program, start } from "../support/program.ts";
 import { startServer } from "../support/server.ts";
 import { apiKey, mint, pushWithKey } from "../support/tokens.ts";
 
-setDefaultTimeout(20_000);
+setDefaultTimeout(60_000);
 
 const listen = (url: string, ...argv: string[]) => [...program, "listen", "--url", url, ...argv];
 const settings = { "api-key": apiKey, "public-metrics": "true" };

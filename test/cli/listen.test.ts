@@ -7,7 +7,7 @@ import { run, startProcess } from "../support/process.ts";
 import { program, type RunningProgram, start } from "../support/program.ts";
 import { readMetrics, startServer, type TestServer } from "../support/server.ts";
 
-setDefaultTimeout(20_000);
+setDefaultTimeout(60_000);
 
 const listen = (url: string, ...argv: string[]) => [...program, "listen", "--url", url, ...argv];
 

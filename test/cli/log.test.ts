@@ -7,7 +7,7 @@ import { startProcess } from "../support/process.ts";
 import { program, start } from "../support/program.ts";
 import type { LogLine } from "../support/server.ts";
 
-setDefaultTimeout(20_000);
+setDefaultTimeout(60_000);
 
 const quiet = ["--port=0", "--log-format=json"];
 

@@ -7,7 +7,7 @@ import { type ServerProcess, startProcess } from "../support/process.ts";
 import { program } from "../support/program.ts";
 import { exchange, openRaw, type RawConnection } from "../support/raw.ts";
 
-setDefaultTimeout(20_000);
+setDefaultTimeout(60_000);
 
 const signals = ["SIGTERM", "SIGINT"] as const;
 
@@ -46,6 +46,16 @@ describe.each(signals)("%s", (signal) => {
     expect(await one.closed).toEqual({ code: 1012, reason: "the server restarts" });
     expect(await two.closed).toEqual({ code: 1012, reason: "the server restarts" });
     expect(await server.exited).toBe(0);
+  });
+
+  test("ends it in good order as soon as it says that it listens", async () => {
+    const statuses = Array.from({ length: 12 }, async () => {
+      await using server = await startOne();
+      server.signal(signal);
+      return await server.exited;
+    });
+
+    expect(new Set(await Promise.all(statuses))).toEqual(new Set([0]));
   });
 
   test("a second one ends it at once", async () => {

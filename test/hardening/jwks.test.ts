@@ -43,6 +43,9 @@ describe("an issuer", () => {
 
     await siege.withstand(
       async (server) => {
+        // Also when it is tried again.
+        issuer.answer = keysOf(first.jwk);
+        await reload(server, "reloaded");
         expect(await ask(server, before)).toEqual([101]);
         expect(await ask(server, after)).toEqual([401]);
         issuer.answer = keysOf(second.jwk);

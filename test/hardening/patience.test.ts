@@ -21,7 +21,7 @@ const beginOfChunks = `POST /push?userid=1 HTTP/1.1\r\n${host}Transfer-Encoding:
 /** With four seconds or less, which is as fine as Bun's timer is, connections that are in use would be cut, too. */
 const impatient = { "http-timeout": "5s" };
 /** The server's patience with a head is Bun's own, of about 12 seconds, whatever --http-timeout is. */
-const timeoutMs = 30_000;
+const timeoutMs = 90_000;
 
 /**
  * One after the other: what it takes of the machine to start a server, or to open thousands of connections to it, must not be taken for

@@ -12,7 +12,7 @@ import { exchange } from "../support/raw.ts";
 import { type Random, seeded } from "../support/random.ts";
 import { readMetrics, startServer, type TestServer } from "../support/server.ts";
 
-setDefaultTimeout(30_000);
+setDefaultTimeout(60_000);
 
 const users = 10;
 const transports = ["plain", "push.v1", "SSE", "poll"] as const;

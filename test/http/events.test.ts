@@ -15,7 +15,7 @@ import { openRelay } from "../support/relay.ts";
 import { startServer, type TestServer } from "../support/server.ts";
 import { apiKey, withKey } from "../support/tokens.ts";
 
-setDefaultTimeout(20_000);
+setDefaultTimeout(60_000);
 
 const id = expect.stringMatching(/^[0-9a-z]{8}-\d+$/);
 const timestamp = expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
@@ -69,7 +69,7 @@ describe.each(eventFormats)("as %s", (format) => {
 
     const whose = { session, userid: "1", compid: "inbox" };
     const expected: [string, object][] = [
-      ["session.opened", { ...whose, transport: "websocket" }],
+      ["session.opened", { ...whose, transport: "websocket", address: "loopback" }],
       ["user.online", { userid: "1" }],
       ["message.received", { ...whose, message: text }],
       ["message.received", { ...whose, base64: "AP8=" }],
@@ -254,6 +254,15 @@ test("the data of an event that is sent is the whole of it, and a line has its i
   const [, own = "", type = "", data = ""] = /\n\nid: (\S+)\nevent: (\S+)\ndata: (.+)\n\n/.exec(text) ?? [];
   expect(JSON.parse(data)).toEqual({ type, timestamp, data: expect.any(Object) });
   expect(line.split("\n")[1]).toBe(`{"id":"${own}",${data.slice(1)}`);
+});
+
+test("the type that is accepted may be written in capitals", async () => {
+  await using server = await startServer();
+  await note(server, "one");
+
+  const text = await readSome(server, "Application/X-NDJSON");
+
+  expect(JSON.parse(text.split("\n")[0] ?? "")).toMatchObject({ type: "events.welcome" });
 });
 
 test.each(["0", "5"])("of more at once than the %s that are kept, who is there gets all", async (kept) => {

@@ -44,7 +44,7 @@ test("the documentation refers to nothing outside of this server", async () => {
 test("everything that the documentation refers to is there, and is what its name says", async () => {
   const references = await referencesOf(await fetch(`${server.url}/swagger`));
 
-  for (const reference of references.filter((path) => path.startsWith("/"))) {
+  for (const reference of references.filter((path) => path.startsWith("/swagger"))) {
     const answer = await fetch(server.url + reference);
     expect(answer.status).toBe(200);
     expect(answer.headers.get("content-type")).toBe(
@@ -90,4 +90,11 @@ test("the documentation has no script inside the page, which its policy would no
 
   expect(html).not.toMatch(/<script(?![^>]*\ssrc=)/);
   expect(html).not.toMatch(/\son[a-z]+=/);
+});
+
+test("who is asked for a key is asked in the colours of their system, and finds the console", async () => {
+  const html = await (await fetch(`${server.url}/swagger`)).text();
+
+  expect(html).toContain("color-scheme: light dark");
+  expect(html).toContain('<a href="/">');
 });

@@ -2,8 +2,8 @@
  * The server under the model, which comes back after it has ended; in this process, where time can be made to pass, or in one of its own.
  */
 import { makeFolder } from "../support/folder.ts";
-import { sourceCommand, startProcess } from "../support/process.ts";
-import { startServer, type TestServer } from "../support/server.ts";
+import { compiledFile, startProcess } from "../support/process.ts";
+import { startServerHere, type TestServer } from "../support/server.ts";
 import type { Limits } from "./model.ts";
 
 export interface Host extends AsyncDisposable {
@@ -35,9 +35,9 @@ export async function openHost({ limits, isDurable, isProcess }: HostOptions): P
     ...(isDurable && { data: folder.file("journal.db") }),
   };
   const open = async (): Promise<TestServer> => {
-    if (!isProcess) return await startServer({ ...settings, "log-level": "error" });
+    if (!isProcess) return await startServerHere({ ...settings, "log-level": "error" });
     const flags = Object.entries(settings).map(([name, value]) => `--${name}=${value}`);
-    return await startProcess([...sourceCommand, "--port=0", "--log-format=json", ...flags]);
+    return await startProcess([compiledFile, "--port=0", "--log-format=json", ...flags]);
   };
   let server = await open();
   return {

@@ -76,7 +76,7 @@ test("a peer that reads nothing holds the stop up no longer than --drain says", 
   const began = performance.now();
   await server.drain();
 
-  expect(performance.now() - began).toBeLessThan(900);
+  expect(performance.now() - began).toBeLessThan(4000);
 });
 
 test("while it goes on, the server is not ready and refuses pushes and sessions with 503 and Retry-After", async () => {

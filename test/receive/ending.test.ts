@@ -39,7 +39,7 @@ const endings: readonly Ending[] = [
     reason: "violation",
   },
   // It answers no ping: a peer that is gone without a word.
-  { how: "silence", end: () => {}, reason: "unresponsive", settings: { ping: "100ms" } },
+  { how: "silence", end: () => {}, reason: "unresponsive", settings: { ping: "500ms" } },
 ];
 
 describe.each(endings)("a session that ends by $how", ({ end, reason, settings }) => {
@@ -126,7 +126,7 @@ describe("a peer that answers no ping", () => {
   });
 
   test("does not take those along that answer", async () => {
-    await using server = await startServer({ ping: "100ms" });
+    await using server = await startServer({ ping: "500ms" });
     await using answers = await connect(server, "userid=1");
     await using first = await openRawSession(server, "userid=1");
     await untilSessions(server, 1);
@@ -142,7 +142,7 @@ describe("a peer that answers no ping", () => {
   });
 
   test("stays when it sends messages in place of pongs", async () => {
-    await using server = await startServer({ ping: "100ms" });
+    await using server = await startServer({ ping: "500ms" });
     await using talks = await openRawSession(server, "userid=1");
     await using silent = await openRawSession(server, "userid=2");
 

@@ -31,7 +31,7 @@ function openForgetful() {
   const parts = {
     access: openAccess(),
     metrics: rig.metrics,
-    admit: () => ({ ids: {} }),
+    admit: () => ({}),
     hub: rig.hub,
     logger,
     createSessionId: createSessionIds(),
@@ -66,6 +66,9 @@ test("a stream of events ends after what it has so far", async () => {
   const answer = await routes.handle(new Request(`http://localhost/sse?since=${epoch}-0`));
 
   const text = await answer.text();
-  expect(text.slice(text.indexOf("\n\n") + 2)).toBe(`id: ${epoch}-1\ndata: 1\n\nid: ${epoch}-2\ndata: 2\n\n`);
+  expect(text.slice(text.indexOf("\n\n") + 2)).toBe(
+    `id: ${epoch}-1\ndata: 1\n\nid: ${epoch}-2\ndata: 2\n\n` +
+      `event: push.close\ndata: {"code":1013,"reason":"what is missing was dropped from the journal meanwhile"}\n\n`,
+  );
   expect([sessions.size, (await endings(metrics))["closed"]]).toEqual([0, 1]);
 });

@@ -56,7 +56,7 @@ describe("the answer", () => {
       expect(textsOf(await poll(server, { query: `userid=1&since=${id}&wait=60` }))).toEqual(["missed"]);
     });
 
-    expect(seconds).toBeLessThan(1);
+    expect(seconds).toBeLessThan(10);
   });
 
   test("says that the next one begins after all there is, also what was not for it", async () => {
@@ -119,7 +119,7 @@ describe("the answer", () => {
       expect(await poll(server, { query: "userid=1&wait=0" })).toEqual({ id, messages: [] });
     });
 
-    expect(seconds).toBeLessThan(1);
+    expect(seconds).toBeLessThan(10);
   });
 
   test("comes at once to a client that did not resume, so that it can load its state", async () => {

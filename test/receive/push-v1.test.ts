@@ -210,7 +210,7 @@ test("the end of one session takes nothing from another", async () => {
 
 describe("the position", () => {
   test("comes to a session at rest, and is where the journal has got to without it", async () => {
-    await using server = await startServer({ ping: "100ms" });
+    await using server = await startServer({ ping: "500ms" });
     await using client = await connectWelcomed(server, "userid=1");
     const { id } = await push(server, "userid=2", "not for it");
 
@@ -221,7 +221,7 @@ describe("the position", () => {
   });
 
   test("is a frame with its id and nothing else", async () => {
-    await using server = await startServer({ ping: "100ms" });
+    await using server = await startServer({ ping: "500ms" });
     await using session = await openRawSession(server, "userid=1", speakingPushV1);
     const welcome = JSON.parse((await session.frame()).payload.toString());
 
@@ -231,7 +231,7 @@ describe("the position", () => {
   });
 
   test("never comes before a message up to it", async () => {
-    await using server = await startServer({ ping: "100ms" });
+    await using server = await startServer({ ping: "500ms" });
     await using client = await connectWelcomed(server, "userid=1");
     const offsets: number[] = [];
     const pushes: Promise<unknown>[] = [];
@@ -249,7 +249,7 @@ describe("the position", () => {
   });
 
   test("is enough to resume from, also when retention has passed the last message that was for it", async () => {
-    await using server = await startServer({ ping: "100ms", "retain-count": "2" });
+    await using server = await startServer({ ping: "500ms", "retain-count": "2" });
     await using client = await connectWelcomed(server, "userid=1");
     await push(server, "userid=1", "the last one");
     let newest = "";
@@ -262,7 +262,7 @@ describe("the position", () => {
   });
 
   test("is not sent to a plain session", async () => {
-    await using server = await startServer({ ping: "100ms" });
+    await using server = await startServer({ ping: "500ms" });
     await using plain = await connect(server, "userid=1");
     await using json = await connectWelcomed(server, "userid=1");
 

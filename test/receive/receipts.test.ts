@@ -118,6 +118,37 @@ test("a page that was never sent the message cannot have handled it, whatever it
   expect(await answered).toEqual({ status: 202, id, sessions: 0, received: 0 });
 });
 
+test("who comes back after the end of a message's ttl was not sent it, and cannot have handled it", async () => {
+  await using server = await startServer();
+  const { id: position } = await poll(server, { query: "userid=1&wait=0" });
+  const answered = pushAndWait(server, "userid=1&wait=1&ttl=0&message=m");
+  await untilWaiting(server, 1);
+  await using late = await connectV1(server, `userid=1&since=${position}`);
+  await nextFrame(late, "welcome");
+
+  const [epoch, offset] = position.split("-");
+  acknowledge(late, `${epoch}-${Number(offset) + 1}`);
+
+  expect(await answered).toMatchObject({ status: 202, received: 0 });
+});
+
+test("a publisher that hangs up gives its place back at once", async () => {
+  await using server = await startServer();
+  const publisher = new AbortController();
+  const answered = fetch(`${server.url}/push?userid=1&wait=60&message=m`, {
+    signal: publisher.signal,
+  }).then(
+    () => "answered",
+    () => "hung up",
+  );
+  await untilWaiting(server, 1);
+
+  publisher.abort();
+
+  expect(await answered).toBe("hung up");
+  await untilWaiting(server, 0);
+});
+
 test("plain sockets and event streams give no receipts", async () => {
   await using server = await startServer();
   await using plain = await connect(server, "userid=1");

@@ -7,6 +7,7 @@ import { push, pushToAll, untilSessions } from "../support/calls.ts";
 import { connect } from "../support/client.ts";
 import { eventually } from "../support/eventually.ts";
 import { readMemory, readMetrics, startServer, type TestServer } from "../support/server.ts";
+import { expectNobodyLate } from "../support/siege.ts";
 import { type Receiver, streams, transports } from "../support/transports.ts";
 
 /** Messages that are together more than all the system's buffers of a connection take. */
@@ -40,7 +41,8 @@ describe.each(transports)("over $name", ({ open }) => {
     const [{ data }] = await Promise.all([receiver.next(), push(server, "userid=1", "live")]);
     expect(data).toBe("live");
     const figures = await readMetrics(server);
-    expect(figures.get("server_push_replayed_total")).toBe(count);
+    // What is pushed before the replay has ended comes with it.
+    expect([count, count + 1]).toContain(figures.get("server_push_replayed_total") ?? 0);
     expect(figures.get("server_push_replays")).toBe(0);
   });
 });
@@ -87,39 +89,41 @@ describe.each(streams)("over $name, a reader that stops in the middle of its rep
       await expectBacklog(receiver, backlog.count, backlog.size);
       expect((await readMetrics(server)).get("server_push_sessions")).toBe(1);
     },
-    20_000,
+    60_000,
   );
 
   test("holds up nobody who is live, and takes little memory, also when there are many of it", async () => {
-    await using server = await startServer(keepLong);
-    const since = (await pushToAll(server, "before")).id;
-    await pushBacklog(server, long);
-    await using live = await connect(server, "userid=2");
-    const before = await readMemory(server);
-    const stopped = await Promise.all(
-      Array.from({ length: 30 }, async () => {
-        const receiver = await open(server, { query: "userid=1", since });
-        receiver.stopReading();
-        return receiver;
-      }),
-    );
+    await expectNobodyLate(async () => {
+      await using server = await startServer(keepLong);
+      const since = (await pushToAll(server, "before")).id;
+      await pushBacklog(server, long);
+      await using live = await connect(server, "userid=2");
+      const before = await readMemory(server);
+      const stopped = await Promise.all(
+        Array.from({ length: 30 }, async () => {
+          const receiver = await open(server, { query: "userid=1", since });
+          receiver.stopReading();
+          return receiver;
+        }),
+      );
 
-    const delays: number[] = [];
-    for (let index = 0; index < 200; index++) {
-      const began = performance.now();
-      await push(server, "userid=2", `${index}`);
-      expect(await live.next()).toBe(`${index}`);
-      delays.push(performance.now() - began);
-    }
+      const delays: number[] = [];
+      for (let index = 0; index < 200; index++) {
+        const began = performance.now();
+        await push(server, "userid=2", `${index}`);
+        expect(await live.next()).toBe(`${index}`);
+        delays.push(performance.now() - began);
+      }
 
-    const after = await readMemory(server);
-    expect(await readReplays(server)).toBe(30);
-    expect(Math.max(...delays)).toBeLessThan(250);
-    // Without a bound it would be a gigabyte; most of what there is, is what was read before each stopped.
-    expect(after - before).toBeLessThan(300 * 2 ** 20);
-    for (const receiver of stopped) await receiver[Symbol.asyncDispose]();
-    await untilSessions(server, 1);
-    expect(await readReplays(server)).toBe(0);
+      const after = await readMemory(server);
+      expect(await readReplays(server)).toBe(30);
+      // Without a bound it would be a gigabyte; most of what there is, is what was read before each stopped.
+      expect(after - before).toBeLessThan(300 * 2 ** 20);
+      for (const receiver of stopped) await receiver[Symbol.asyncDispose]();
+      await untilSessions(server, 1);
+      expect(await readReplays(server)).toBe(0);
+      return Math.max(...delays);
+    });
   });
 
   test("is ended when retention overtakes it, with what it has without a hole, and is told when it comes back", async () => {
@@ -143,20 +147,20 @@ describe.each(streams)("over $name, a reader that stops in the middle of its rep
   });
 
   test("is told no position before it has had everything up to there", async () => {
-    await using server = await startServer({ ...keepLong, ping: "500ms" });
+    await using server = await startServer({ ...keepLong, ping: "2s" });
     const since = (await pushToAll(server, "before")).id;
     await pushBacklog(server, long);
     await using receiver = await open(server, { query: "userid=1", since });
     receiver.stopReading();
     const stopped = performance.now();
-    await eventually("the time of a ping", () => performance.now() > stopped + 600);
+    await eventually("the time of a ping", () => performance.now() > stopped + 2200);
 
     receiver.readOn();
 
     await expectBacklog(receiver, long.count, long.size);
     const offsets = receiver.told.map((id) => Number(id.slice(id.indexOf("-") + 1)));
     expect(offsets).toEqual(offsets.toSorted((a, b) => a - b));
-  });
+  }, 30_000);
 
   test("can go away, and leaves no replay behind", async () => {
     await using server = await startServer(keepLong);

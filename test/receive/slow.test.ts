@@ -9,10 +9,11 @@ import { connect } from "../support/client.ts";
 import { type Block, openEventStream } from "../support/event-stream.ts";
 import { eventually } from "../support/eventually.ts";
 import { opcodes, openRawSession, toFrame } from "../support/frames.ts";
+import { openReceiver } from "../support/receiver.ts";
 import { type LogLine, readMemory, readMetrics, startServer, type TestServer } from "../support/server.ts";
 
 // Some push as much as the system takes, beside other tests.
-setDefaultTimeout(30_000);
+setDefaultTimeout(60_000);
 
 const settings = { "max-queued": "64KiB", "retain-count": "1" };
 
@@ -27,7 +28,7 @@ async function pushMany(server: TestServer, count: number): Promise<void> {
 
 describe("a session that never reads", () => {
   test("and is told to go stays no longer by sending, and what it sends is not taken", async () => {
-    await using server = await startServer({ ping: "300ms", "max-queued": "16MiB" });
+    await using server = await startServer({ ping: "2s", "max-queued": "16MiB" });
     await using slow = await openRawSession(server, "userid=1");
     slow.raw.stopReading();
     await pushMany(server, 200);
@@ -138,8 +139,8 @@ test("a session that falls behind by less than --max-queued stays, and gets ever
   expect((await readMetrics(server)).get("server_push_sessions")).toBe(1);
 });
 
-test("a session that is told what is wrong with its frames, and reads none of it, is ended", async () => {
-  await using server = await startServer({ "max-queued": "64KiB" });
+test("a session that is told what is wrong with its frames, and reads none of it, is ended as slow", async () => {
+  await using server = await startServer({ "max-queued": "64KiB", "max-receive-rate": "1000000" });
   await using session = await openRawSession(server, "userid=1", ["Sec-WebSocket-Protocol: push.v1"]);
   session.raw.stopReading();
   const wrong = Buffer.concat(Array.from({ length: 1000 }, () => toFrame(opcodes.text, "wrong")));
@@ -149,7 +150,32 @@ test("a session that is told what is wrong with its frames, and reads none of it
     return (await readMetrics(server)).get("server_push_sessions") === 0;
   });
 
-  expect((await readMetrics(server)).get("server_push_sessions_opened_total")).toBe(1);
+  const figures = await readMetrics(server);
+  expect(figures.get("server_push_sessions_opened_total")).toBe(1);
+  expect(figures.get('server_push_sessions_closed_total{reason="slow"}')).toBe(1);
+  expect(await untilLogged(server, isSlow)).toMatchObject({ userid: "1", transport: "websocket" });
+  expect(server.log.filter(isSlow)).toHaveLength(1);
+});
+
+test("a session that reads none of what the back end replies to it is ended as slow", async () => {
+  await using receiver = await openReceiver();
+  receiver.answer = () => ({ status: 200, body: "x".repeat(60_000) });
+  await using server = await startServer({
+    ...settings,
+    webhook: receiver.url,
+    "webhook-events": "message.received",
+  });
+  await using session = await openRawSession(server, "userid=1");
+  session.raw.stopReading();
+
+  await eventually("its end", async () => {
+    await session.raw.write(toFrame(opcodes.text, "hello"));
+    return (await readMetrics(server)).get("server_push_sessions") === 0;
+  });
+
+  const figures = await readMetrics(server);
+  expect(figures.get('server_push_sessions_closed_total{reason="slow"}')).toBe(1);
+  expect(await untilLogged(server, isSlow)).toMatchObject({ userid: "1", maxQueued: 65_536 });
 });
 
 /** Whether the system has this connection open at its first end, as Linux shows it: ports in hexadecimal, 01 for established. */

@@ -13,7 +13,7 @@ export interface Page extends AsyncDisposable {
   /** The value of an expression in the page; a promise is awaited. */
   evaluate<Value>(expression: string): Promise<Value>;
   /** Waits until an expression is true in the page. */
-  until(expression: string): Promise<void>;
+  until(expression: string, timeoutMs?: number): Promise<void>;
   /** The URL of everything that the page has asked for. */
   readonly requests: readonly string[];
   /** What the browser's console says is wrong: errors, warnings, and what was thrown and not caught. */
@@ -113,7 +113,8 @@ export async function openPage(): Promise<Page> {
   return {
     show: (url) => view.navigate(url),
     evaluate: (expression) => view.evaluate(expression),
-    until: (expression) => eventually(expression, () => view.evaluate<boolean>(expression)),
+    until: (expression, timeoutMs) =>
+      eventually(expression, () => view.evaluate<boolean>(expression), timeoutMs),
     requests,
     complaints,
     screenshot: () => view.screenshot({ encoding: "buffer" }),

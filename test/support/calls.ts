@@ -87,3 +87,9 @@ export async function expectServing(server: Target): Promise<void> {
   expect(await client.next()).toBe("still here");
   expect(sessions).toBe(1);
 }
+
+/** Ends sessions, as the back end. */
+export async function disconnect({ url }: Target, query: string): Promise<void> {
+  const answer = await fetch(`${url}/sessions?${query}`, { method: "DELETE" });
+  if (!answer.ok) throw new Error(await answer.text());
+}

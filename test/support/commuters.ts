@@ -111,7 +111,12 @@ export class Commuter {
   }
 
   async #begin(reader: Reader, since: string | undefined): Promise<void> {
-    const { id, resumed } = await reader.begun;
+    const begun = await reader.begun.catch((error: unknown) => {
+      // It was told to leave before it was there.
+      if (!this.#gone) throw error;
+    });
+    if (begun === undefined) return;
+    const { id, resumed } = begun;
     if (since !== undefined && resumed !== true) throw new Error(`${since} was not resumed`);
     this.start ??= id;
     this.#endWindow();

@@ -1,6 +1,6 @@
 /**
- * A proxy as some networks have it: it refuses to upgrade connections or leaves them hanging, or holds streams back as long as they go
- * on. It counts what comes through.
+ * A proxy as some networks have it: it refuses to upgrade connections or leaves them hanging, holds streams back as long as they go
+ * on, or loses polls and files. It counts what comes through.
  *
  *   await using gateway = await openGateway(server);
  *   gateway.upgrades = "refuse";
@@ -10,17 +10,22 @@ import { connect, createServer, type AddressInfo, type Socket } from "node:net";
 
 export interface Gateway extends AsyncDisposable {
   readonly url: string;
+  readonly port: number;
   /** What becomes of the handshake of a WebSocket. */
   upgrades: "pass" | "refuse" | "hang";
   /** What becomes of a stream of events that begins now. */
   streams: "pass" | "hold";
+  /** What becomes of a poll that begins now. */
+  polls: "pass" | "hang";
+  /** What becomes of the file that tabs share their connection by, when it is asked for now. */
+  files: "pass" | "hang";
   /** The transport of each call, in their order; `probe` is `/ws` without a handshake. */
   readonly calls: readonly Call[];
   /** How many connections and calls were under way at once, at the most. */
   readonly most: number;
 }
 
-export type Call = "websocket" | "probe" | "sse" | "poll";
+export type Call = "websocket" | "probe" | "sse" | "poll" | "file";
 
 const refusal = "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
@@ -40,15 +45,18 @@ export async function openGateway(server: { readonly port: number }): Promise<Ga
         calls.push(call);
         underWay.set(client, call);
         if (call === "sse" && gateway.streams === "hold") held.add(client);
-        most = Math.max(most, underWay.size);
+        if (call === "poll" && gateway.polls === "hang") held.add(client);
+        if (call === "file" && gateway.files === "hang") held.add(client);
       }
       if (call !== "websocket" || gateway.upgrades === "pass") upstream.write(chunk);
       else if (gateway.upgrades === "refuse") client.end(refusal);
     });
     upstream.on("data", (chunk) => {
+      // By now who opened it has also ended what was before it, on whichever thread that is done.
+      most = Math.max(most, underWay.size);
       if (held.has(client)) return;
       const call = underWay.get(client);
-      if (call === "poll" || call === "probe") underWay.delete(client);
+      if (call === "poll" || call === "probe" || call === "file") underWay.delete(client);
       client.write(chunk);
     });
     const end = () => {
@@ -63,8 +71,11 @@ export async function openGateway(server: { readonly port: number }): Promise<Ga
   const { port } = listener.address() as AddressInfo;
   const gateway: Gateway = {
     url: `http://127.0.0.1:${port}`,
+    port,
     upgrades: "pass",
     streams: "pass",
+    polls: "pass",
+    files: "pass",
     calls,
     get most() {
       return most;
@@ -80,7 +91,8 @@ export async function openGateway(server: { readonly port: number }): Promise<Ga
 
 /** What a client has asked for, when this is the head of a request. */
 function toCall(text: string): Call | undefined {
-  const path = /^GET \/(ws|sse|poll)\b/.exec(text)?.[1];
+  const path = /^GET \/(ws|sse|poll|client-shared)\b/.exec(text)?.[1];
+  if (path === "client-shared") return "file";
   if (path !== "ws") return path as "sse" | "poll" | undefined;
   return /^upgrade: websocket\r$/im.test(text) ? "websocket" : "probe";
 }

@@ -9,6 +9,7 @@ import { connect, createServer, type Socket } from "node:net";
 
 export interface Relay extends AsyncDisposable {
   readonly url: string;
+  readonly port: number;
   /** All that the server has sent through it. */
   readonly passed: string;
   /** How many connections it has ended at their begin. */
@@ -57,6 +58,7 @@ export async function openRelay(server: { readonly port: number }): Promise<Rela
   };
   return {
     url: `http://127.0.0.1:${address.port}`,
+    port: address.port,
     get passed() {
       return passed;
     },

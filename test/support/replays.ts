@@ -6,9 +6,10 @@ import { topicsOf } from "../../src/address.ts";
 import { type Journal, type Retention } from "../../src/journal.ts";
 import { openMemoryJournal } from "../../src/journal/memory.ts";
 import { createLogger } from "../../src/logger.ts";
-import type { Message } from "../../src/message.ts";
+import type { Message, Offset } from "../../src/message.ts";
 import { createMetrics } from "../../src/metrics.ts";
 import { type Follower, Replays } from "../../src/replay.ts";
+import type { Session } from "../../src/session.ts";
 import type { LogLine } from "./server.ts";
 
 const createId = (() => {
@@ -80,8 +81,11 @@ export function createReplays({
       if (follower.isLive)
         follower.received.push(...messages.filter(({ topic }) => topicsOf(follower).includes(topic)));
   });
-  const replays = new Replays({ journal, metrics, logger });
-  return { replays, journal, metrics, followers, log };
+  const sent: (readonly [Session, readonly Offset[]])[] = [];
+  const onSent = (session: Session, messages: readonly Message[]) =>
+    void sent.push([session, messages.map(({ offset }) => offset)]);
+  const replays = new Replays({ journal, metrics, logger, onSent });
+  return { replays, journal, metrics, followers, sent, log };
 }
 
 /** Lets whatever is due have its turn. */

@@ -26,15 +26,17 @@ export type LogLine = Readonly<Record<string, unknown>> & { readonly level: stri
 /** The compiled file under test, or `undefined` when the source is. */
 export const binary = process.env["TEST_BINARY"];
 
-export async function startServer(settings: Readonly<Record<string, string>> = {}): Promise<TestServer> {
-  const argv = Object.entries({ port: "0", "log-level": "debug", "log-format": "json", ...settings }).map(
-    ([name, value]) => `--${name}=${value}`,
-  );
-  return binary === undefined ? await startSource(argv) : await startProcess([binary, ...argv]);
+type Flags = Readonly<Record<string, string>>;
+
+export async function startServer(settings: Flags = {}): Promise<TestServer> {
+  return binary === undefined
+    ? await startServerHere(settings)
+    : await startProcess([binary, ...toArguments(settings)]);
 }
 
-async function startSource(argv: readonly string[]): Promise<TestServer> {
-  const result = readSettings({ arguments: argv, environment: {} });
+/** In this process whatever is under test, as time can be made to pass here alone. */
+export async function startServerHere(settings: Flags): Promise<TestServer> {
+  const result = readSettings({ arguments: toArguments(settings), environment: {} });
   if ("problems" in result) throw new Error(result.problems.join("\n"));
   const log: LogLine[] = [];
   const logger = createLogger({
@@ -56,6 +58,12 @@ async function startSource(argv: readonly string[]): Promise<TestServer> {
     drain: () => server.drain(),
     [Symbol.asyncDispose]: () => server.close(),
   };
+}
+
+function toArguments(settings: Flags): readonly string[] {
+  return Object.entries({ port: "0", "log-level": "debug", "log-format": "json", ...settings }).map(
+    ([name, value]) => `--${name}=${value}`,
+  );
 }
 
 /** The figures of /metrics, by name and labels as they are written there: `server_push_sessions`, `…_total{code="internal"}`. */

@@ -149,12 +149,14 @@ async function openSse(server: Target, beginning: Beginning = {}): Promise<Recei
   if (stream.head.status !== 200) throw new Error(`refused with ${stream.head.status}: ${stream.head.body}`);
   const welcome = JSON.parse((await stream.event()).data ?? "");
   const told: string[] = [];
+  let code: number | undefined;
   const read = async (): Promise<Item | undefined> => {
     for (;;) {
       const block = await stream.block();
       if (block?.id !== undefined) told.push(block.id);
       if (block === undefined) return undefined;
-      if (block.data !== undefined) return toItem(block);
+      if (block.event === "push.close") ({ code } = JSON.parse(block.data ?? ""));
+      else if (block.data !== undefined) return toItem(block);
     }
   };
   return {
@@ -169,7 +171,7 @@ async function openSse(server: Target, beginning: Beginning = {}): Promise<Recei
     async ended() {
       const rest: Item[] = [];
       for (let item = await read(); item !== undefined; item = await read()) rest.push(item);
-      return { rest };
+      return { rest, ...(code !== undefined && { code }) };
     },
     stopReading: () => stream.raw.stopReading(),
     readOn: () => stream.raw.readOn(),

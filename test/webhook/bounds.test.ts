@@ -6,11 +6,12 @@ import { eventually } from "../support/eventually.ts";
 import { openReceiver } from "../support/receiver.ts";
 import { openRig, type WebhooksRig } from "../support/webhooks.ts";
 
-setDefaultTimeout(20_000);
+setDefaultTimeout(60_000);
 
 const maxBytes = 1024 * 1024;
 const text = "x".repeat(1000);
 const closes = "a webhook's queue is full: the oldest events of coming and going are dropped";
+const closesTo = "a webhook's queue is full: the oldest events of what found nobody are dropped too";
 const refuses = "a webhook's queue is full: messages of clients are refused";
 
 function come(rig: WebhooksRig, from: number, to: number): void {
@@ -52,6 +53,55 @@ test("over the bound the oldest of coming and going are dropped and counted, and
     Array.from({ length: waiting - 100 }, (_, index) => 10_000 - waiting + 100 + index),
   );
   expect(countLines(rig, closes)).toBe(1);
+});
+
+/** So many pushes find nobody. */
+function miss(rig: WebhooksRig, from: number, to: number): void {
+  for (let push = from; push < to; push++) rig.events.record("message.unclaimed", { id: `push-${push}` });
+}
+
+test("what found nobody is not dropped while there is anything of coming and going", async () => {
+  await using receiver = await openReceiver();
+  await receiver.end();
+  await using rig = await openRig([receiver.url], { maxBytes });
+  miss(rig, 0, 500);
+  come(rig, 0, 5000);
+  await eventually("a queue that is full", () => rig.count("dropped") > 2000);
+  miss(rig, 500, 1000);
+  come(rig, 5000, 10_000);
+  await eventually("all have arrived", () => rig.count("dropped") + rig.webhooks.size >= 11_000);
+
+  await receiver.begin();
+  await rig.untilEmpty();
+
+  const unclaimed = receiver.events.filter(({ type }) => type === "message.unclaimed");
+  expect(unclaimed).toHaveLength(1000);
+  expect(rig.count("dropped") + rig.count("taken")).toBe(11_000);
+  expect([countLines(rig, closes), countLines(rig, closesTo)]).toEqual([1, 0]);
+});
+
+test("when nothing else is left, the oldest of what found nobody are dropped, for such and for messages alone, and the log says so once", async () => {
+  await using receiver = await openReceiver();
+  await receiver.end();
+  await using rig = await openRig([receiver.url], { maxBytes });
+
+  miss(rig, 0, 5000);
+  await eventually("a queue that is full", () => rig.count("dropped") > 2000);
+  await eventually("all have arrived", () => rig.count("dropped") + rig.webhooks.size === 5000);
+  const dropped = rig.count("dropped");
+  come(rig, 0, 100);
+  await eventually("none of coming and going", () => rig.count("dropped") === dropped + 100);
+  rig.send("s", text);
+  await eventually("room for a message", () => rig.count("dropped") > dropped + 100);
+  await receiver.begin();
+  await rig.untilEmpty();
+
+  expect(Array.from(receiver.messages.values()).flat()).toEqual([text]);
+  const ids = receiver.events.map(({ data }) => String(data["id"]));
+  expect(ids).toContain("push-4999");
+  // Those that were tried just then were not among what could be dropped.
+  expect(ids.filter((id) => Number(id.slice(5)) < 2000).length).toBeLessThan(100);
+  expect([countLines(rig, closes), countLines(rig, closesTo)]).toEqual([1, 1]);
 });
 
 test("messages make room for themselves, are never dropped, and are refused when nothing else waits", async () => {

@@ -7,7 +7,7 @@ import type { Answer } from "../../src/webhook/request.ts";
 import { Webhook } from "../../src/webhook/webhook.ts";
 import { eventually } from "../support/eventually.ts";
 
-setDefaultTimeout(20_000);
+setDefaultTimeout(60_000);
 afterEach(() => void setSystemTime());
 
 const day = 86_400_000;

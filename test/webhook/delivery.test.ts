@@ -7,7 +7,7 @@ import { eventually } from "../support/eventually.ts";
 import { type Behaviour, openReceiver, type Receiver } from "../support/receiver.ts";
 import { openRig, type WebhooksRig } from "../support/webhooks.ts";
 
-setDefaultTimeout(20_000);
+setDefaultTimeout(60_000);
 
 const connections = 32;
 

@@ -8,7 +8,7 @@ import { makeCertificate } from "../support/certificates.ts";
 import { openReceiver } from "../support/receiver.ts";
 import { openRig } from "../support/webhooks.ts";
 
-setDefaultTimeout(20_000);
+setDefaultTimeout(60_000);
 
 /** What the log says of a webhook at this address; the URL has secrets in it. */
 async function findReason(origin: string, path = "/hook"): Promise<unknown> {

@@ -7,7 +7,7 @@ import { eventually } from "../support/eventually.ts";
 import { type Letter, openReceiver, type Receiver } from "../support/receiver.ts";
 import { openRig, type WebhooksRig } from "../support/webhooks.ts";
 
-setDefaultTimeout(20_000);
+setDefaultTimeout(60_000);
 
 const connections = 32;
 /** Whoever has to wait for one of these does so for longer than a test. */

@@ -2,11 +2,12 @@
  * What a back end answers to a message goes back to who sent it; nothing else does, and nothing that is too large.
  */
 import { expect, setDefaultTimeout, test } from "bun:test";
+import { createServer } from "node:net";
 import { untilLogged } from "../support/calls.ts";
 import { type Behaviour, openReceiver } from "../support/receiver.ts";
 import { openRig } from "../support/webhooks.ts";
 
-setDefaultTimeout(20_000);
+setDefaultTimeout(60_000);
 
 const maxReply = 1000;
 
@@ -43,6 +44,7 @@ const unusable: Readonly<Record<string, [Behaviour, string]>> = {
     { status: 200, body: Bun.gzipSync(new Uint8Array(500_000)), headers: { "Content-Encoding": "gzip" } },
     "it is compressed",
   ],
+  "that is not UTF-8": [{ status: 200, body: new Uint8Array([0x68, 0xff, 0x69]) }, "it is not UTF-8"],
 };
 for (const [what, [answer, reason]] of Object.entries(unusable))
   test(`a reply ${what}, is dropped, the event is taken, and the log says so once`, async () => {
@@ -58,6 +60,27 @@ for (const [what, [answer, reason]] of Object.entries(unusable))
     expect(await untilLogged(rig, (line) => line.msg === msg)).toMatchObject({ url: receiver.url, reason });
     expect(rig.log).toHaveLength(1);
   });
+
+test("a reply that says it is short, and comes in chunks all the same, is read no further than the largest may be", async () => {
+  const head = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n";
+  const chunks = `3e8\r\n${"x".repeat(1000)}\r\n`.repeat(100);
+  const server = createServer((socket) => {
+    socket.on("error", () => {});
+    socket.on("data", () => socket.write(`${head}${chunks}0\r\n\r\n`));
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+  if (address === null || typeof address === "string") throw new Error("expected a port");
+  await using rig = await openRig([`http://127.0.0.1:${address.port}`], { maxReply });
+
+  rig.send("s", "hello");
+  await rig.untilEmpty();
+
+  expect(rig.replies).toEqual([]);
+  const line = await untilLogged(rig, ({ msg }) => msg.startsWith("the answer of a webhook"));
+  expect(line["reason"]).toBe(tooLarge);
+  server.close();
+});
 
 test("only a message has a reply", async () => {
   await using receiver = await openReceiver();

@@ -8,7 +8,7 @@ import { makeFolder } from "../support/folder.ts";
 import { openReceiver } from "../support/receiver.ts";
 import { openRig, type RigOptions, type WebhooksRig } from "../support/webhooks.ts";
 
-setDefaultTimeout(20_000);
+setDefaultTimeout(60_000);
 
 const resent = "it is not known which events a webhook has: all that are kept are sent again";
 const misses = "a webhook misses events that are not kept any more";

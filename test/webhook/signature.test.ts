@@ -6,7 +6,7 @@ import { Webhook } from "standardwebhooks";
 import { type Letter, openReceiver } from "../support/receiver.ts";
 import { openRig } from "../support/webhooks.ts";
 
-setDefaultTimeout(20_000);
+setDefaultTimeout(60_000);
 
 const secrets = [24, 32, 64].map((length) => new Uint8Array(length).fill(length));
 
