@@ -9,6 +9,20 @@ import { signal } from "@preact/signals";
 export class Refusal extends Error {
   override readonly name = "Refusal";
 
+  /** @param status of its answer, where there is one */
+  constructor(
+    message: string,
+    readonly status?: number,
+  ) {
+    super(message);
+  }
+
+  /** Whether the same call would be refused again, also later. */
+  get isFinal(): boolean {
+    const { status = 0 } = this;
+    return status >= 400 && status < 500 && status !== 429;
+  }
+
   /** The client library tells people what its token's source has thrown. */
   override toString(): string {
     return this.message;
@@ -17,13 +31,13 @@ export class Refusal extends Error {
 
 /** Whether this page may call: `asking` for the key, with what is wrong with the one that was given. */
 export type Entry =
-  | { readonly kind: "checking" }
-  | { readonly kind: "asking"; readonly problem: string }
-  | { readonly kind: "open"; readonly hasKey: boolean };
+  { readonly kind: "asking"; readonly problem: string } | { readonly kind: "open"; readonly hasKey: boolean };
 
 export interface CallOptions {
   readonly method?: "GET" | "POST" | "DELETE";
   readonly parameters?: readonly (readonly [name: string, value: string])[];
+  /** A text. */
+  readonly body?: string;
   readonly accept?: string;
   /** Ends it; without one it ends by itself when no answer comes in time. */
   readonly signal?: AbortSignal;
@@ -33,36 +47,35 @@ const keptKey = "server-push.key";
 const timeoutMs = 10_000;
 
 export class Api {
-  readonly entry = signal<Entry>({ kind: "checking" });
+  readonly entry = signal<Entry>({ kind: "open", hasKey: false });
   /** Whether the last call was answered. */
   readonly isReachable = signal(true);
-  #key = sessionStorage.getItem(keptKey) ?? "";
+  /** When the last answer came, in milliseconds since 1970. */
+  readonly answeredAt = signal(Date.now());
+  #key = "";
+
+  /** @param needsKey whether the server has said so; one that begins to need one later says so by refusing */
+  constructor(needsKey: boolean) {
+    if (!needsKey) return;
+    this.#key = readKept();
+    this.entry.value = this.hasKey ? { kind: "open", hasKey: true } : { kind: "asking", problem: "" };
+  }
 
   get hasKey(): boolean {
     return this.#key !== "";
   }
 
-  /** Finds out whether a key is needed, and whether the one that is kept is right. */
-  async enter(): Promise<void> {
-    try {
-      await this.#probe();
-    } catch (error) {
-      // Anything but the key is said where it matters.
-      if (this.entry.peek().kind === "asking" || !this.isReachable.peek()) throw error;
-    }
-    this.entry.value = { kind: "open", hasKey: this.hasKey };
-  }
-
   /** Enters with this key; keeps it when it is right. */
   async unlock(key: string): Promise<void> {
-    this.#key = key;
     try {
-      await this.#probe();
+      await this.#send(key, "/sessions", { parameters: [["limit", "1"]] });
     } catch (error) {
-      this.#ask(toDetail(error));
+      const isWrong = error instanceof Refusal && error.status === 401;
+      this.#ask(isWrong ? "This is not one of the server's API keys." : toDetail(error));
       return;
     }
-    sessionStorage.setItem(keptKey, key);
+    this.#key = key;
+    keep(key);
     this.entry.value = { kind: "open", hasKey: true };
   }
 
@@ -72,24 +85,20 @@ export class Api {
 
   /** @throws Refusal; or what has ended it, when the signal did */
   async call(path: string, options: CallOptions = {}): Promise<Response> {
-    const { method = "GET", parameters = [], accept, signal: stop } = options;
-    const query = new URLSearchParams(parameters.map(([name, value]) => [name, value]));
     const key = this.#key;
-    const headers = toHeaders(key, accept);
-    const answer = await fetch(parameters.length === 0 ? path : `${path}?${query}`, {
-      method,
-      headers,
-      cache: "no-store",
-      signal: stop ?? AbortSignal.timeout(timeoutMs),
-    }).catch(() => undefined);
-    stop?.throwIfAborted();
-    this.isReachable.value = answer !== undefined;
-    if (answer === undefined) throw new Refusal("the server does not answer");
-    if (answer.ok) return answer;
-    const detail = await readDetail(answer);
-    // Several calls may be under way with a key that is valid no longer, also when there is another one already.
-    if (answer.status === 401 && key === this.#key) this.#ask(key === "" ? "" : detail);
-    throw new Refusal(detail);
+    try {
+      return await this.#send(key, path, options);
+    } catch (error) {
+      // Several calls may be under way with a key that is valid no longer, also when there is another one already.
+      if (error instanceof Refusal && error.status === 401 && key === this.#key)
+        this.#ask(key === "" ? "" : "The key is no longer valid.");
+      throw error;
+    }
+  }
+
+  /** Until when what is shown of the server holds, in milliseconds since 1970. */
+  get shownAt(): number {
+    return this.isReachable.value ? Date.now() : this.answeredAt.value;
   }
 
   /** What to tell people of a call that failed; nothing where the page as a whole says already that the server does not answer. */
@@ -97,15 +106,58 @@ export class Api {
     return this.isReachable.peek() ? toDetail(error) : "";
   }
 
-  async #probe(): Promise<void> {
-    await this.call("/sessions", { parameters: [["limit", "1"]] });
+  async #send(key: string, path: string, options: CallOptions): Promise<Response> {
+    const { method = "GET", parameters = [], body, accept, signal: stop } = options;
+    const query = new URLSearchParams(parameters.map(([name, value]): [string, string] => [name, value]));
+    const answer = await fetch(parameters.length === 0 ? path : `${path}?${query}`, {
+      method,
+      headers: toHeaders(key, accept),
+      cache: "no-store",
+      signal: stop ?? AbortSignal.timeout(timeoutMs),
+      ...(body !== undefined && { body }),
+    }).catch(() => undefined);
+    stop?.throwIfAborted();
+    const isAnswered = answer !== undefined && !isOfGateway(answer);
+    this.isReachable.value = isAnswered;
+    if (!isAnswered) {
+      void answer?.body?.cancel();
+      throw new Refusal("the server does not answer");
+    }
+    this.answeredAt.value = Date.now();
+    if (answer.ok) return answer;
+    throw new Refusal(await readDetail(answer), answer.status);
   }
 
   #ask(problem: string): void {
     this.#key = "";
-    sessionStorage.removeItem(keptKey);
+    keep("");
     this.entry.value = { kind: "asking", problem };
   }
+}
+
+/** A browser may deny a page its storage: then the key is asked for whenever the page is loaded. */
+function readKept(): string {
+  try {
+    return sessionStorage.getItem(keptKey) ?? "";
+  } catch {
+    return "";
+  }
+}
+
+/** @param key empty for none */
+function keep(key: string): void {
+  try {
+    if (key === "") sessionStorage.removeItem(keptKey);
+    else sessionStorage.setItem(keptKey, key);
+  } catch {
+    // It is not kept, as said above.
+  }
+}
+
+/** What stands before the server answers so in its place. The server says why it is unavailable as all its errors. */
+function isOfGateway({ status, headers }: Response): boolean {
+  if (status === 503) return headers.get("Content-Type")?.startsWith("application/problem+json") !== true;
+  return status === 502 || status === 504;
 }
 
 function toHeaders(key: string, accept: string | undefined): Headers {
@@ -113,7 +165,7 @@ function toHeaders(key: string, accept: string | undefined): Headers {
   if (key === "") return headers;
   // Nothing else can be in a header; and no key has anything else.
   if (!/^[ -~]*$/.test(key))
-    throw new Refusal("the key has characters that no key has, expected printable ASCII");
+    throw new Refusal("The key has characters that no key has, expected printable ASCII.");
   headers.set("Authorization", `Bearer ${key}`);
   return headers;
 }

@@ -1,13 +1,13 @@
 /**
  * The page as a whole: its head, the question for the key where there is one, and the parts.
  */
-import { useEffect } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import type { Api } from "./api.ts";
 import { KeyForm } from "./key-form.tsx";
 import { Live, Status } from "./live.tsx";
-import { repeat } from "./repeat.ts";
 import type { SessionList } from "./session-list.ts";
 import { Sessions } from "./sessions.tsx";
+import type { Setup } from "./setup.ts";
 import type { Tail } from "./tail.ts";
 import { TailSection } from "./tail-section.tsx";
 import type { Trial } from "./trial.ts";
@@ -20,19 +20,18 @@ export interface AppParts {
   readonly sessions: SessionList;
   readonly tail: Tail;
   readonly trial: Trial;
-  /** Where clients connect to. */
-  readonly clientOrigin: string;
+  readonly setup: Setup;
 }
 
-const enterMs = 1000;
-
 export function App(parts: AppParts) {
-  const { api, watch } = parts;
+  const { api } = parts;
   const { kind } = api.entry.value;
+  const main = useRef<HTMLElement>(null);
+  const before = useRef(kind);
   useEffect(() => {
-    if (kind !== "checking") return undefined;
-    // Until the server answers; whatever it says ends this.
-    return repeat(enterMs, () => api.enter().catch(() => {}));
+    // The field that had the focus is gone.
+    if (before.current === "asking" && kind === "open") main.current?.focus();
+    before.current = kind;
   }, [kind]);
 
   return (
@@ -40,38 +39,62 @@ export function App(parts: AppParts) {
       <a class="skip" href="#content">
         Skip to the content
       </a>
-      <header class="top">
-        <div class="inner">
-          <h1>
-            server-push <span>console</span>
-          </h1>
-          <Status api={api} watch={watch} />
-          <nav aria-label="On this page">
-            {kind === "open" &&
-              sections.map(([id, title]) => (
-                <a key={id} href={`#${id}`}>
-                  {title}
-                </a>
-              ))}
-            <a href="/swagger">API</a>
-          </nav>
-          {api.entry.value.kind === "open" && api.entry.value.hasKey && (
-            <button type="button" class="quiet" onClick={() => api.forgetKey()}>
-              Forget the key
-            </button>
-          )}
-        </div>
-      </header>
-      {!api.isReachable.value && kind !== "asking" && (
-        <p class="banner" role="alert">
-          The server does not answer. This page goes on by itself when it does.
-        </p>
-      )}
-      <main id="content" tabIndex={-1}>
+      <Head {...parts} />
+      <main
+        id="content"
+        ref={main}
+        tabIndex={-1}
+        aria-label="Console"
+        class={api.isReachable.value ? "" : "stale"}
+      >
         {kind === "asking" && <KeyForm api={api} />}
         {kind === "open" && <Content {...parts} />}
       </main>
     </>
+  );
+}
+
+function Head({ api, watch }: AppParts) {
+  const entry = api.entry.value;
+  const head = useRef<HTMLElement>(null);
+  useLayoutEffect(() => {
+    const element = head.current;
+    if (element === null) return undefined;
+    // What is jumped to must not end up behind it, however many lines it has.
+    const size = new ResizeObserver(() =>
+      document.documentElement.style.setProperty("--head", `${element.offsetHeight}px`),
+    );
+    size.observe(element);
+    return () => size.disconnect();
+  }, []);
+  return (
+    <header class="top" ref={head}>
+      <div class="inner">
+        <h1>
+          server-push <span>console</span>
+        </h1>
+        <Status api={api} watch={watch} />
+        <nav aria-label="On this page">
+          {entry.kind === "open" &&
+            sections.map(([id, title]) => (
+              <a key={id} href={`#${id}`}>
+                {title}
+              </a>
+            ))}
+          <a href="/swagger">API</a>
+        </nav>
+        {entry.kind === "open" && entry.hasKey && (
+          <button type="button" class="quiet" onClick={() => api.forgetKey()}>
+            Forget the key
+          </button>
+        )}
+      </div>
+      {!api.isReachable.value && entry.kind === "open" && (
+        <p class="banner" role="alert">
+          The server does not answer. This page goes on by itself when it does.
+        </p>
+      )}
+    </header>
   );
 }
 
@@ -82,12 +105,12 @@ const sections = [
   ["events", "Events"],
 ] as const;
 
-function Content({ api, watch, sessions, tail, trial, clientOrigin }: AppParts) {
+function Content({ api, watch, sessions, tail, trial, setup }: AppParts) {
   return (
     <>
-      <TryIt trial={trial} api={api} clientOrigin={clientOrigin} />
-      <Live watch={watch} />
-      <Sessions sessions={sessions} trial={trial} />
+      <TryIt trial={trial} api={api} clientOrigin={setup.clientOrigin} />
+      <Live api={api} watch={watch} hasWebhooks={setup.hasWebhooks} />
+      <Sessions api={api} sessions={sessions} trial={trial} watch={watch} />
       <TailSection api={api} tail={tail} />
     </>
   );

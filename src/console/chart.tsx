@@ -4,7 +4,9 @@
 import { type ReadonlySignal, useSignal, useSignalEffect } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
-import { type Curve, type History, historySeconds } from "./watch.ts";
+import { findAlone, toWindow } from "./curves.ts";
+import { formatTime } from "./format.ts";
+import type { Curve, History } from "./watch.ts";
 
 export interface ChartProps {
   readonly title: string;
@@ -33,19 +35,22 @@ export function Chart({ title, history, lines, format, least }: ChartProps) {
         legend: { show: false },
         cursor: { drag: { x: false, y: false }, y: false },
         scales: {
-          x: { range: (_, __, newest) => toWindow(newest) },
+          // What uPlot makes of a single point is a day.
+          x: { range: () => toWindow(history.peek().times) },
           y: { range: (_, __, most) => [0, Math.max(least, (most ?? 0) * 1.15)] },
         },
         axes: [
-          { ...axis, size: 26, space: 44, incrs: [60, 120, 300], values: (_, times) => times.map(toClock) },
+          { ...axis, size: 26, space: 64, incrs: [30, 60, 120, 300], values: toTimeLabels },
           { ...axis, size: 60, values: (_, values) => values.map(format) },
         ],
         series: [
           {},
           ...lines.map((_, index) => ({
             stroke: () => read(`--curve-${index + 1}`),
-            width: 2,
-            points: { show: false },
+            // Where they are equal, the first is seen on both sides of the second.
+            width: lines.length > 1 && index === 0 ? 4 : 2,
+            // A line is of two points: one alone is a dot.
+            points: { show: false, size: 5, filter: findAloneOf },
             ...(lines.length === 1 && { fill: () => read("--curve-area") }),
           })),
         ],
@@ -71,20 +76,25 @@ export function Chart({ title, history, lines, format, least }: ChartProps) {
     plot.current?.setData(toData(history.value, lines));
   });
 
-  const values = lines.map(({ curve }) => {
-    const points = history.value.curves[curve];
-    const value = pointed.value === null ? points.at(-1) : points[pointed.value];
+  const { times, curves } = history.value;
+  const last = times.length - 1;
+  const shown = pointed.value ?? last;
+  const time = times[shown];
+  const toValue = (curve: Curve, point: number) => {
+    const value = curves[curve][point];
     return value === null || value === undefined ? "–" : format(value);
-  });
-  const summary = lines.map(({ label }, index) => `${label} ${values[index]}`).join(", ");
+  };
+  const summary = lines.map(({ label, curve }) => `${label} ${toValue(curve, last)}`).join(", ");
   return (
     <figure class="card chart">
       <figcaption>
-        <span class="title">{title}</span>
+        <span class="title">
+          {title} {pointed.value !== null && time !== undefined && <time>at {formatTime(time * 1000)}</time>}
+        </span>
         <span class="legend">
-          {lines.map(({ label }, index) => (
+          {lines.map(({ label, curve }, index) => (
             <span key={label} class={`curve-${index + 1}`}>
-              {label} <b>{values[index]}</b>
+              {label} <b>{toValue(curve, shown)}</b>
             </span>
           ))}
         </span>
@@ -115,14 +125,16 @@ function toData({ times, curves }: History, lines: ChartProps["lines"]): uPlot.A
   return [[...times], ...lines.map(({ curve }) => [...curves[curve]])];
 }
 
-/** Where there is no point yet, uPlot gives none. */
-function toWindow(newest: number | null): [number, number] {
-  const end = newest ?? Date.now() / 1000;
-  return [end - historySeconds, end];
+function findAloneOf({ data }: uPlot, curve: number): number[] {
+  return findAlone(data[curve] ?? []);
 }
 
-function toClock(seconds: number): string {
-  return clock.format(seconds * 1000);
+/** One at the very beginning would stand where the other axis has its 0. */
+function toTimeLabels(plot: uPlot, times: number[], _: number, __: number, step: number): string[] {
+  const format = step < 60 ? clockWithSeconds : clock;
+  return times.map((time) => (plot.valToPos(time, "x") < roomForZero ? "" : format.format(time * 1000)));
 }
 
+const roomForZero = 30;
 const clock = new Intl.DateTimeFormat("en-GB", { timeStyle: "short" });
+const clockWithSeconds = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });

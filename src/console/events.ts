@@ -2,8 +2,9 @@
  * The events of the server, as /events streams them: a line of JSON each. A stream that ends is begun anew where it was.
  */
 import { type Api, Refusal } from "./api.ts";
+import { toIds } from "./id.tsx";
 import { repeat } from "./repeat.ts";
-import type { Entry } from "./tail.ts";
+import type { Happening } from "./tail.ts";
 
 /** A line, as far as it matters here: events, and what the stream says of itself. */
 interface Line {
@@ -31,7 +32,7 @@ const lookBack = "10s";
  */
 export function followEvents(
   api: Api,
-  take: (entry: Entry) => void,
+  take: (happening: Happening) => void,
   onProblem: (detail: string) => void,
 ): () => void {
   let last = lookBack;
@@ -46,6 +47,8 @@ export function followEvents(
       if (error instanceof Refusal) onProblem(api.explain(error));
     } finally {
       document.removeEventListener("visibilitychange", onVisibility);
+      // Whatever it was, what is still open of the stream would keep one of the browser's few connections.
+      ending.abort();
     }
   });
 
@@ -62,7 +65,7 @@ export function followEvents(
         if (line.idle !== undefined) silentMs = line.idle * 2000;
         timer = setTimeout(end, silentMs);
         if (line.resumed === false) take(toMissing());
-        if (line.data !== undefined) take(toEntry(line, line.data));
+        if (line.data !== undefined) take(toHappening(line, line.data));
         last = line.id;
       }
     } finally {
@@ -71,25 +74,21 @@ export function followEvents(
   }
 }
 
-function toMissing(): Entry {
+function toMissing(): Happening {
   const text = "The server cannot tell what happened before this.";
-  return { at: Date.now(), kind: "", subject: "", text };
+  return { at: Date.now(), kind: "", subject: [], event: "", text };
 }
 
-function toEntry({ type, timestamp = "" }: Line, data: NonNullable<Line["data"]>): Entry {
-  const { userid, compid, message, ...rest } = data;
+function toHappening({ type, timestamp = "" }: Line, data: NonNullable<Line["data"]>): Happening {
+  const { userid, compid, event = "", message, ...rest } = data;
   const details = Object.entries(rest).map(([name, value]) => `${name}=${value}`);
   return {
     at: Date.parse(timestamp),
     kind: type,
-    subject: toSubject(userid, compid),
+    subject: toIds(userid, compid),
+    event: String(event),
     text: message === undefined ? details.join("  ") : String(message),
   };
-}
-
-/** `123 / inbox` */
-export function toSubject(userid: unknown, compid: unknown): string {
-  return [userid, compid].filter((id) => id !== undefined && id !== "").join(" / ");
 }
 
 async function* readLines(stream: ReadableStream<Uint8Array<ArrayBuffer>> | null): AsyncGenerator<string> {

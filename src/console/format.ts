@@ -38,6 +38,26 @@ export function formatTime(ms: number): string {
   return time.format(ms);
 }
 
+/**
+ * An id as it is, but for characters that nobody sees, and those that turn the order of what stands around them: with such, one id can
+ * look like another. `a‹U+202E›b`
+ */
+export function toVisible(id: string): string {
+  return id.replace(unseen, (characters) =>
+    Array.from(characters, (character) => {
+      const code = character.codePointAt(0) ?? 0;
+      return `‹U+${code.toString(16).toUpperCase().padStart(4, "0")}›`;
+    }).join(""),
+  );
+}
+
+/**
+ * What is of no width or is no mark, wherever it stands (the blank of Braille is called a symbol); spaces at the ends; and what would
+ * be set onto a letter before it, where there is none.
+ */
+const unseen =
+  /[\p{Format}\p{Default_Ignorable_Code_Point}\p{Line_Separator}\p{Paragraph_Separator}\u2800]|^[\p{Mark}\p{Space_Separator}]+|\p{Space_Separator}+$/gu;
+
 const exact = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 const compact = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 const time = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });

@@ -27,8 +27,9 @@ export function KeyForm({ api }: { readonly api: Api }) {
     <form class="card key" onSubmit={submit}>
       <h2>This server needs an API key</h2>
       <p>
-        One of those that it was started with (<code>--api-key</code>). It is kept for this tab alone, until
-        the tab is closed or you forget it, and goes nowhere but to this server.
+        One of those that it was started with (<code>--api-key</code> or <code>--api-key-file</code>). It is
+        kept for this tab alone, until the tab is closed or you forget it, and goes nowhere but to this
+        server.
       </p>
       <label for="key">API key</label>
       <input

@@ -10,17 +10,19 @@ import { render } from "preact";
 import { Api } from "./api.ts";
 import { App } from "./app.tsx";
 import { SessionList } from "./session-list.ts";
+import { readSetup } from "./setup.ts";
 import { Tail } from "./tail.ts";
 import { Trial } from "./trial.ts";
 import { Watch } from "./watch.ts";
 
 const root = document.querySelector<HTMLElement>("#app");
 if (root !== null) {
-  // Where publishers have a port of their own, this page is on it, and clients connect to another one.
-  const clientOrigin = root.dataset["clients"] ?? location.origin;
-  const api = new Api();
+  const setup = readSetup(root);
+  const api = new Api(setup.needsKey);
   const tail = new Tail();
-  const trial = new Trial(api, clientOrigin, (entry) => tail.add(entry));
+  const trial = new Trial(api, setup, (happening) => tail.add(happening));
+  // What stood there said that nothing would.
+  root.replaceChildren();
   render(
     <App
       api={api}
@@ -28,7 +30,7 @@ if (root !== null) {
       sessions={new SessionList(api)}
       tail={tail}
       trial={trial}
-      clientOrigin={clientOrigin}
+      setup={setup}
     />,
     root,
   );

@@ -4,6 +4,8 @@
  * @param work is told by its signal when it is stopped, in the middle too
  * @returns what stops it
  */
+import { next, pause } from "./wait.ts";
+
 export function repeat(everyMs: number, work: (signal: AbortSignal) => Promise<void>): () => void {
   const stopping = new AbortController();
   const { signal } = stopping;
@@ -17,22 +19,4 @@ export function repeat(everyMs: number, work: (signal: AbortSignal) => Promise<v
     }
   })();
   return () => stopping.abort();
-}
-
-/** Resolves after so many milliseconds, or when the signal ends it. */
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    signal.addEventListener("abort", () => {
-      clearTimeout(timer);
-      resolve();
-    });
-  });
-}
-
-function next(target: EventTarget, type: string, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    target.addEventListener(type, () => resolve(), { once: true, signal });
-    signal.addEventListener("abort", () => resolve());
-  });
 }

@@ -2,21 +2,28 @@
  * Who is connected, and the end of it.
  */
 import { useSignal } from "@preact/signals";
+import { Fragment } from "preact";
 import { useEffect, useRef } from "preact/hooks";
-import { toDetail } from "./api.ts";
-import { formatAge } from "./format.ts";
+import { type Api, toDetail } from "./api.ts";
+import { AsOf } from "./as-of.tsx";
+import { formatAge, formatCount, toVisible } from "./format.ts";
+import { Id, IdOrNone } from "./id.tsx";
 import { repeat } from "./repeat.ts";
-import type { Session, SessionList } from "./session-list.ts";
-import type { Trial } from "./trial.ts";
+import { type Page, pageSize, type Session, type SessionList } from "./session-list.ts";
+import { TextField } from "./text-field.tsx";
+import type { Connection, Trial } from "./trial.ts";
+import type { Watch } from "./watch.ts";
 
 export interface SessionsProps {
+  readonly api: Api;
   readonly sessions: SessionList;
   readonly trial: Trial;
+  readonly watch: Watch;
 }
 
 const everyMs = 2000;
 
-export function Sessions({ sessions, trial }: SessionsProps) {
+export function Sessions({ api, sessions, trial, watch }: SessionsProps) {
   const chosen = useSignal<Session | undefined>(undefined);
   const title = useRef<HTMLHeadingElement>(null);
   useEffect(() => {
@@ -26,44 +33,52 @@ export function Sessions({ sessions, trial }: SessionsProps) {
       sessions.forget();
     };
   }, []);
-  const { userid, compid, problem, starts } = sessions;
+  const { userid, compid, problem } = sessions;
   const page = sessions.page.value;
-  const connection = trial.connection.value;
-  const own = connection.kind === "open" ? connection.session : undefined;
-  // Who connects here looks for it there.
-  useEffect(() => void sessions.refresh(), [own]);
-  const isFiltered = userid.value !== "" || compid.value !== "";
+  const own = toOwn(trial.connection.value);
+  const shownOwn = useRef(own?.id);
+  useEffect(() => {
+    if (shownOwn.current === own?.id) return;
+    shownOwn.current = own?.id;
+    // Who connects here looks for it there.
+    void sessions.refresh();
+  }, [own?.id]);
+  const isFiltered = page !== undefined && (page.userid !== "" || page.compid !== "");
+  const pinned = own !== undefined && page !== undefined && isOf(own, page) ? own : undefined;
+  const rows = page === undefined ? [] : pin(pinned, page.sessions);
   return (
     <section id="sessions" aria-labelledby="sessions-title">
       <h2 id="sessions-title" ref={title} tabIndex={-1}>
-        Sessions
+        Sessions <AsOf api={api} />
       </h2>
       <div class="card">
         <form class="fields" role="search" aria-label="Sessions" onSubmit={(event) => event.preventDefault()}>
-          <FilterField
+          <TextField
             id="sessions-userid"
             label="User"
-            value={userid.value}
-            onChange={(text) => sessions.choose(text, compid.peek())}
+            hint="exact match"
+            value={userid}
+            onChange={() => sessions.choose()}
           />
-          <FilterField
+          <TextField
             id="sessions-compid"
             label="Component"
-            value={compid.value}
-            onChange={(text) => sessions.choose(userid.peek(), text)}
+            hint="exact match"
+            value={compid}
+            onChange={() => sessions.choose()}
           />
         </form>
-        {problem.value !== "" && <p class="problem">The list is not the newest: {problem.value}</p>}
-        <table aria-labelledby="sessions-title">
+        {problem.value !== "" && <p class="problem">{problem}</p>}
+        <table aria-labelledby="sessions-title" aria-busy={page !== undefined && !sessions.isOfFilter.value}>
           <thead>
             <tr>
               <th scope="col">User</th>
               <th scope="col">Component</th>
               <th scope="col" class="wide">
-                Over
+                Transport
               </th>
               <th scope="col" class="wide">
-                Since
+                Connected for
               </th>
               <th scope="col" class="wide">
                 Address
@@ -77,33 +92,51 @@ export function Sessions({ sessions, trial }: SessionsProps) {
             </tr>
           </thead>
           <tbody>
-            {page?.sessions.map((session) => (
+            {rows.map((session) => (
               <SessionRow
                 key={session.id}
                 session={session}
-                isOwn={session.id === own}
+                isOwn={session.id === own?.id}
+                shownAt={api.shownAt}
                 onDisconnect={() => (chosen.value = session)}
               />
             ))}
           </tbody>
         </table>
-        {page?.sessions.length === 0 && (
-          <p class="hint">{isFiltered ? "No session is of these." : "Nobody is connected."}</p>
+        {page === undefined && !api.isReachable.value && (
+          <p class="hint">Who is connected is not known while the server does not answer.</p>
         )}
-        {(page?.next !== undefined || starts.value.length > 0) && (
+        {page !== undefined && rows.length === 0 && (
+          <p class="hint">{isFiltered ? "No session matches." : "Nobody is connected."}</p>
+        )}
+        {page !== undefined && page.sessions.length > 0 && (
           <p class="pages">
-            <button type="button" disabled={starts.value.length === 0} onClick={() => sessions.previous()}>
-              Earlier
-            </button>
-            <button type="button" disabled={page?.next === undefined} onClick={() => sessions.next()}>
-              Later
-            </button>
+            <span class="hint">
+              {toPlace(page, isFiltered ? undefined : watch.figures.value?.sessions)}
+              {rows.length > page.sessions.length && ", with this page on top"}
+            </span>
+            {(page.next !== undefined || page.starts.length > 0) && (
+              <>
+                {/* One that is disabled would lose the focus when it has led to the end. */}
+                <button
+                  type="button"
+                  aria-disabled={page.starts.length === 0}
+                  onClick={() => sessions.previous()}
+                >
+                  Earlier
+                </button>
+                <button type="button" aria-disabled={page.next === undefined} onClick={() => sessions.next()}>
+                  Later
+                </button>
+              </>
+            )}
           </p>
         )}
       </div>
       {chosen.value !== undefined && (
         <DisconnectDialog
           session={chosen.value}
+          isOwn={chosen.value.id === own?.id}
           sessions={sessions}
           onClose={() => (chosen.value = undefined)}
           // The button that it came from is gone with its session.
@@ -114,57 +147,74 @@ export function Sessions({ sessions, trial }: SessionsProps) {
   );
 }
 
-interface FilterFieldProps {
-  readonly id: string;
-  readonly label: string;
-  readonly value: string;
-  readonly onChange: (text: string) => void;
+/** This page's session, as far as it knows itself. Over polls there is none that lasts. */
+function toOwn(connection: Connection): Session | undefined {
+  if (connection.kind !== "open" || connection.session === "") return undefined;
+  const { session, transport, userid, compid, since } = connection;
+  return {
+    id: session,
+    transport,
+    since: new Date(since).toISOString(),
+    ...(userid !== "" && { userid }),
+    ...(compid !== "" && { compid }),
+  };
 }
 
-function FilterField({ id, label, value, onChange }: FilterFieldProps) {
-  return (
-    <div class="field">
-      <label for={id}>
-        {label} <span class="hint">exactly</span>
-      </label>
-      <input
-        id={id}
-        type="search"
-        autocomplete="off"
-        autocapitalize="none"
-        spellcheck={false}
-        value={value}
-        onInput={({ currentTarget }) => onChange(currentTarget.value)}
-      />
-    </div>
-  );
+/** Whether this session would be on such a page, or on one after or before it. */
+function isOf(session: Session, { userid, compid }: Page): boolean {
+  return (userid === "" || userid === session.userid) && (compid === "" || compid === session.compid);
+}
+
+/** This page's own session on top, though the list, which begins with the oldest, may have it pages later. */
+function pin(own: Session | undefined, listed: readonly Session[]): readonly Session[] {
+  if (own === undefined) return listed;
+  const found = listed.find(({ id }) => id === own.id) ?? own;
+  return [found, ...listed.filter((session) => session !== found)];
+}
+
+/**
+ * `26–50 of 300`
+ *
+ * @param count of all sessions, where all are shown and that is known
+ */
+function toPlace({ sessions, next, starts }: Page, count: number | undefined): string {
+  const first = starts.length * pageSize + 1;
+  const last = first - 1 + sessions.length;
+  // The last page says by itself how many there are; and the count is from another moment.
+  const all = next === undefined ? last : Math.max(last + 1, count ?? 0);
+  const isKnown = next === undefined || count !== undefined;
+  return `${first}–${last} of ${isKnown ? formatCount(all) : "more"}`;
 }
 
 interface SessionRowProps {
   readonly session: Session;
   /** It is this page's. */
   readonly isOwn: boolean;
+  /** Until when it is known to last. */
+  readonly shownAt: number;
   readonly onDisconnect: () => void;
 }
 
-function SessionRow({ session, isOwn, onDisconnect }: SessionRowProps) {
+function SessionRow({ session, isOwn, shownAt, onDisconnect }: SessionRowProps) {
   const { id, userid, compid, transport, since, address } = session;
   return (
     <tr class={isOwn ? "own" : ""}>
       <td>
-        {userid ?? none} {isOwn && <span class="badge">this page</span>}
+        <IdOrNone text={userid ?? ""} /> {isOwn && <span class="badge">this page</span>}
       </td>
-      <td>{compid ?? none}</td>
+      <td>
+        <IdOrNone text={compid ?? ""} />
+      </td>
       <td class="wide">{transport}</td>
       <td class="wide">
-        <time dateTime={since}>{formatAge(Date.now() - Date.parse(since))}</time>
+        <time dateTime={since}>{formatAge(shownAt - Date.parse(since))}</time>
       </td>
-      <td class="wide">{address}</td>
+      <td class="wide">{address ?? "–"}</td>
       <td class="widest">
         <code>{id}</code>
       </td>
       <td>
-        <button type="button" aria-label={`Disconnect ${describe(session)}`} onClick={onDisconnect}>
+        <button type="button" aria-label={`Disconnect ${toName(session)}`} onClick={onDisconnect}>
           Disconnect
         </button>
       </td>
@@ -172,35 +222,48 @@ function SessionRow({ session, isOwn, onDisconnect }: SessionRowProps) {
   );
 }
 
-const none = <span class="hint">none</span>;
-
 interface DisconnectDialogProps {
   readonly session: Session;
+  readonly isOwn: boolean;
   readonly sessions: SessionList;
   readonly onClose: () => void;
   readonly onDisconnected: () => void;
 }
 
-function DisconnectDialog({ session, sessions, onClose, onDisconnected }: DisconnectDialogProps) {
+function DisconnectDialog(props: DisconnectDialogProps) {
+  const { session, isOwn, sessions, onClose, onDisconnected } = props;
   const dialog = useRef<HTMLDialogElement>(null);
   const mayComeBack = useSignal(false);
+  const isEnding = useSignal(false);
   const problem = useSignal("");
   useEffect(() => dialog.current?.showModal(), []);
 
   const disconnect = async () => {
+    if (isEnding.value) return;
+    isEnding.value = true;
+    problem.value = "";
     try {
       await sessions.disconnect(session, mayComeBack.value);
-      dialog.current?.close();
-      onDisconnected();
     } catch (error) {
       problem.value = toDetail(error);
+      return;
+    } finally {
+      isEnding.value = false;
     }
+    // Who has closed it meanwhile is somewhere else.
+    if (dialog.current === null) return;
+    dialog.current.close();
+    onDisconnected();
   };
   return (
     <dialog ref={dialog} aria-labelledby="disconnect-title" onClose={onClose}>
-      <h2 id="disconnect-title">Disconnect {describe(session)}?</h2>
+      <h2 id="disconnect-title">
+        Disconnect <Named session={session} />?
+      </h2>
       <p>
-        Session <code>{session.id}</code>, over {session.transport}, from {session.address}
+        Session <code>{session.id}</code>, over {session.transport}
+        {session.address !== undefined && `, from ${session.address}`}
+        {isOwn && ": this page"}
       </p>
       <fieldset>
         <legend>Its client is told to</legend>
@@ -230,18 +293,35 @@ function DisconnectDialog({ session, sessions, onClose, onDisconnected }: Discon
         <button type="button" onClick={() => dialog.current?.close()}>
           Cancel
         </button>
-        <button type="button" class="danger" onClick={disconnect}>
-          Disconnect
+        <button type="button" class="danger" aria-busy={isEnding.value} onClick={disconnect}>
+          {isEnding.value ? "Disconnecting…" : "Disconnect"}
         </button>
       </p>
     </dialog>
   );
 }
 
-function describe({ userid, compid, id }: Session): string {
-  const parts = [
-    ...(userid === undefined ? [] : [`user ${userid}`]),
-    ...(compid === undefined ? [] : [`component ${compid}`]),
-  ];
-  return parts.length === 0 ? `session ${id}` : parts.join(", ");
+/** With ids that cannot reach into the words around them. */
+function Named({ session }: { readonly session: Session }) {
+  return toNames(session).map(([what, id], index) => (
+    <Fragment key={what}>
+      {index > 0 && ", "}
+      {what} <Id text={id} />
+    </Fragment>
+  ));
+}
+
+/** `user 123, component inbox` */
+function toName(session: Session): string {
+  return toNames(session)
+    .map(([what, id]) => `${what} ${toVisible(id)}`)
+    .join(", ");
+}
+
+/** What people call it by: its own id only where it is nobody's. */
+function toNames({ userid, compid, id }: Session): readonly (readonly [what: string, id: string])[] {
+  const names: [string, string][] = [];
+  if (userid !== undefined) names.push(["user", userid]);
+  if (compid !== undefined) names.push(["component", compid]);
+  return names.length === 0 ? [["session", id]] : names;
 }

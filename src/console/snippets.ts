@@ -20,7 +20,12 @@ export interface Draft {
 export interface Call {
   readonly path: string;
   readonly parameters: readonly (readonly [name: string, value: string])[];
+  /** The message, where it is too long for a URL: then it is a POST. */
+  readonly body?: string;
 }
+
+/** What proxies and servers usually take of a URL is 8 KiB. */
+const maxQuery = 8000;
 
 /** What is left empty stays in the call, which is then refused: to leave it out would widen whom it reaches. */
 export function toCall({ target, userid, compid, message, event }: Draft): Call {
@@ -28,21 +33,29 @@ export function toCall({ target, userid, compid, message, event }: Draft): Call 
   if (target === "both" || target === "user") parameters.push(["userid", userid]);
   if (target === "both" || target === "component") parameters.push(["compid", compid]);
   if (event !== "") parameters.push(["event", event]);
-  parameters.push(["message", message]);
-  return { path: target === "all" ? "/pushtoall" : "/push", parameters };
+  const path = target === "all" ? "/pushtoall" : "/push";
+  const inQuery = [...parameters, ["message", message] as const];
+  if (toQuery(inQuery).length > maxQuery) return { path, parameters, body: message };
+  return { path, parameters: inQuery };
 }
 
 /** The call for a POSIX shell. The key is not in it, but the variable that the server and its commands read it from. */
-export function toCurl(origin: string, { path, parameters }: Call, hasKey: boolean): string {
+export function toCurl(origin: string, { path, parameters, body }: Call, hasKey: boolean): string {
   const url = origin + path;
-  const words = hasKey ? [`-H "Authorization: Bearer $SERVER_PUSH_API_KEY"`] : [];
+  const words = hasKey ? [authorization] : [];
+  if (body !== undefined) {
+    const target = parameters.length === 0 ? url : `${url}?${toQuery(parameters)}`;
+    // With --data-raw a leading @ is an @, and a line break stays.
+    words.push("-H 'Content-Type: text/plain'", `--data-raw ${quoteForShell(body)}`);
+    return [`curl ${quoteForShell(target)}`, ...words].join(" \\\n  ");
+  }
   const isPlain = parameters.every(([, value]) => plain.test(value));
-  if (isPlain)
-    return ["curl", ...words, quoteForShell(`${url}?${toQuery(parameters)}`)].join(hasKey ? " \\\n  " : " ");
+  if (isPlain) return [`curl ${quoteForShell(`${url}?${toQuery(parameters)}`)}`, ...words].join(" \\\n  ");
   words.push(
     ...parameters.map(([name, value]) =>
-      plain.test(value)
-        ? `-d ${quoteForShell(`${name}=${value}`)}`
+      // What turns the order around would show another line than it is.
+      plain.test(value) || turning.test(value)
+        ? `-d ${quoteForShell(toQuery([[name, value]]))}`
         : `--data-urlencode ${quoteForShell(`${name}=${value}`)}`,
     ),
   );
@@ -55,17 +68,16 @@ export interface Listener {
   readonly userid: string;
   readonly compid: string;
   readonly event: string;
-  /** Clients need a token. */
-  readonly hasKey: boolean;
+  readonly needsToken: boolean;
 }
 
 /** A page that listens, in HTML. */
-export function toPage({ origin, userid, compid, event, hasKey }: Listener): string {
+export function toPage({ origin, userid, compid, event, needsToken }: Listener): string {
   const options = [
     // A token says whose it is.
-    ...(userid === "" || hasKey ? [] : [`userid: ${quoteForScript(userid)}`]),
+    ...(userid === "" || needsToken ? [] : [`userid: ${quoteForScript(userid)}`]),
     ...(compid === "" ? [] : [`compid: ${quoteForScript(compid)}`]),
-    ...(hasKey ? ["token: getToken"] : []),
+    ...(needsToken ? ["token: getToken"] : []),
   ];
   const connect = `const push = ServerPush.connect(${options.length === 0 ? "" : `{ ${options.join(", ")} }`});`;
   const listen = isMessage.test(event)
@@ -76,7 +88,7 @@ export function toPage({ origin, userid, compid, event, hasKey }: Listener): str
   return [
     `<script src="${origin}/client.js"></script>`,
     "<script>",
-    ...[...(hasKey ? [getToken] : []), connect, listen].map((line) => `  ${line}`),
+    ...[...(needsToken ? [getToken] : []), connect, listen].map((line) => `  ${line}`),
     "</script>",
   ].join("\n");
 }
@@ -84,7 +96,7 @@ export function toPage({ origin, userid, compid, event, hasKey }: Listener): str
 /** The call by which a back end gets the token that its page needs. */
 export function toTokenCurl(origin: string, userid: string): string {
   const query = toQuery([["userid", userid]]);
-  return `curl -X POST \\\n  -H "Authorization: Bearer $SERVER_PUSH_API_KEY" \\\n  ${quoteForShell(`${origin}/tokens?${query}`)}`;
+  return `curl -X POST ${quoteForShell(`${origin}/tokens?${query}`)} \\\n  ${authorization}`;
 }
 
 /** Within single quotes everything stands for itself, but for a single quote. */
@@ -92,18 +104,25 @@ export function quoteForShell(text: string): string {
   return `'${text.replaceAll("'", String.raw`'\''`)}'`;
 }
 
-/** A string of JavaScript that may stand in a script of a page: HTML ends a script at `</script`, whatever that is in. */
+/**
+ * A string of JavaScript that may stand in a script of a page, and is seen as what it is: HTML ends a script at `</script`, whatever
+ * that is in, and U+202E turns around what stands after it.
+ */
 export function quoteForScript(text: string): string {
-  return JSON.stringify(text)
-    .replaceAll("<", String.raw`\u003c`)
-    .replaceAll("\u2028", String.raw`\u2028`)
-    .replaceAll("\u2029", String.raw`\u2029`);
+  return JSON.stringify(text).replace(
+    /[<\p{Bidi_Control}\u2028\u2029]/gu,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
 }
 
 function toQuery(parameters: Call["parameters"]): string {
   // It percent-encodes single quotes too.
   return new URLSearchParams(parameters.map(([name, value]): [string, string] => [name, value])).toString();
 }
+
+const authorization = `-H "Authorization: Bearer $SERVER_PUSH_API_KEY"`;
+
+const turning = /\p{Bidi_Control}/u;
 
 /** What needs neither encoding nor quotes. */
 const plain = /^[\w.~-]*$/;

@@ -4,10 +4,13 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import type { Api } from "./api.ts";
+import { AsOf } from "./as-of.tsx";
 import { followEvents } from "./events.ts";
-import { formatTime } from "./format.ts";
+import { formatCount, formatTime } from "./format.ts";
+import { Id, Ids } from "./id.tsx";
 import { maxRows, type Row, type Tail } from "./tail.ts";
 import { TextField } from "./text-field.tsx";
+import { Text } from "./text.tsx";
 
 /** The kinds of what the server tells, and the messages that this page gets. */
 const kinds = [
@@ -25,7 +28,7 @@ export function TailSection({ api, tail }: { readonly api: Api; readonly tail: T
   useEffect(() => {
     const stop = followEvents(
       api,
-      (entry) => tail.add(entry),
+      (happening) => tail.add(happening),
       (detail) => (problem.value = detail),
     );
     return () => {
@@ -34,10 +37,13 @@ export function TailSection({ api, tail }: { readonly api: Api; readonly tail: T
     };
   }, []);
   const isPaused = tail.isPaused.value;
+  const isFiltered = tail.kind.value !== "" || tail.filter.value !== "";
   const rows = tail.shown.value;
   return (
     <section id="events" aria-labelledby="events-title">
-      <h2 id="events-title">Events and messages</h2>
+      <h2 id="events-title">
+        Events and messages <AsOf api={api} />
+      </h2>
       <div class="card">
         <form class="fields" role="search" aria-label="Events" onSubmit={(event) => event.preventDefault()}>
           <TextField id="events-filter" label="Filter" hint="any text" value={tail.filter} />
@@ -68,7 +74,12 @@ export function TailSection({ api, tail }: { readonly api: Api; readonly tail: T
           </button>
         </form>
         {problem.value !== "" && <p class="problem">No events: {problem.value}</p>}
-        {isPaused && <p class="hint">Paused. {tail.waiting.value} have come since.</p>}
+        {isPaused && (
+          <p class="hint">
+            Paused. {formatCount(tail.waiting.value)} {tail.waiting.value === 1 ? "has" : "have"} come since
+            {isFiltered && ", of all kinds"}.
+          </p>
+        )}
         {/* It scrolls, so the keyboard must reach it; it is no live region, as it would never be silent. */}
         <div
           id="tail"
@@ -78,10 +89,7 @@ export function TailSection({ api, tail }: { readonly api: Api; readonly tail: T
           aria-label="Events and messages, the newest first"
         >
           {rows.length === 0 ? (
-            <p class="hint">
-              Whoever comes and goes, and what pages send, is shown here as it happens: up to the last{" "}
-              {maxRows}.
-            </p>
+            <p class="hint">{toHint(tail)}</p>
           ) : (
             <ol>
               {rows.map((row) => (
@@ -95,13 +103,29 @@ export function TailSection({ api, tail }: { readonly api: Api; readonly tail: T
   );
 }
 
-function TailRow({ row: { at, kind, subject, text } }: { readonly row: Row }) {
+/** Why there is nothing. */
+function toHint({ isEmpty, isPaused }: Tail): string {
+  if (!isEmpty.value) return "Nothing of what is kept matches.";
+  if (isPaused.value) return "What has come since is shown when it goes on.";
+  return `Whoever comes and goes, and what pages send and this one gets, is shown here as it happens: up to the last ${maxRows} of each kind.`;
+}
+
+function TailRow({ row: { at, kind, subject, event, text } }: { readonly row: Row }) {
   return (
     <li>
       <time dateTime={new Date(at).toISOString()}>{formatTime(at)}</time>
       <span class={`kind ${kind.split(".")[0] ?? ""}`}>{kind}</span>
-      <span class="subject">{subject}</span>
-      <span class="text">{text}</span>
+      <span class="subject">
+        <Ids of={subject} />
+      </span>
+      <span class="body">
+        {event !== "" && (
+          <b>
+            <Id text={event} />
+          </b>
+        )}
+        <Text of={text} />
+      </span>
     </li>
   );
 }

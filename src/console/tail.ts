@@ -1,68 +1,84 @@
 /**
  * What has happened of late: the events of the server, and the messages that this page gets. It is bounded, whatever comes: the newest
- * rows stay, and a row holds no more of a text than somebody would read.
+ * rows of each kind stay, and a row holds no more of a text than somebody would read.
+ *
+ *   message         ▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒    thousands a second push out each other,
+ *   user.offline                ▒    ▒      and not the one event that somebody waits for
  */
 import { computed, type ReadonlySignal, signal } from "@preact/signals";
+import { pace, showMs } from "./pace.ts";
 
-export interface Entry {
+export interface Happening {
   /** Milliseconds since 1970. */
   readonly at: number;
-  /** A type of event, or `message`. */
+  /** A type of event, of which a server has few, or `message`. */
   readonly kind: string;
-  /** Whom or what it is about. */
-  readonly subject: string;
+  /** Whom it is about: a user, a component, both or neither. */
+  readonly subject: readonly string[];
+  /** The event name of a message, empty for none. */
+  readonly event: string;
   readonly text: string;
 }
 
-export interface Row extends Entry {
-  /** Different for each row. */
+export interface Row extends Happening {
+  /** Different for each row, and larger than those before. */
   readonly key: number;
 }
 
+/** Of each kind as many are kept, and of all as many are shown. */
 export const maxRows = 300;
 const maxText = 2000;
-/** Rows that come within this time are shown at once, as to show each would keep the page busy with nothing else. */
-const collectMs = 100;
 
 export class Tail {
   /** The newest first. */
   readonly shown: ReadonlySignal<readonly Row[]>;
+  /** Whether there is anything that a filter could find. */
+  readonly isEmpty: ReadonlySignal<boolean>;
   readonly isPaused = signal(false);
   /** What a row must have in it, in lower or upper case. */
   readonly filter = signal("");
   /** The only kind that is shown; empty for all. */
   readonly kind = signal("");
-  /** How many rows have come since it was paused. */
+  /** How many rows have come since it was paused, or cleared meanwhile. */
   readonly waiting: ReadonlySignal<number>;
+  readonly #kept = new Map<string, Row[]>();
   readonly #rows = signal<readonly Row[]>([]);
+  /** The rows of when it was paused. */
   readonly #held = signal<readonly Row[]>([]);
-  #fresh: Row[] = [];
+  readonly #showSoon = pace(showMs, () => (this.#rows.value = this.#merge()));
   #count = 0;
-  /** The key of the newest row that was shown then. */
-  #pausedAt = 0;
+  /** The key of the newest row that does not count as waiting. */
+  readonly #pausedAt = signal(0);
 
   constructor() {
     const source = computed(() => (this.isPaused.value ? this.#held.value : this.#rows.value));
+    this.isEmpty = computed(() => source.value.length === 0);
     this.shown = computed(() => {
       const [kind, text] = [this.kind.value, this.filter.value.trim().toLowerCase()];
-      return source.value.filter(
-        (row) => (kind === "" || row.kind === kind) && (text === "" || toSearchable(row).includes(text)),
-      );
+      return source.value
+        .filter(
+          (row) => (kind === "" || row.kind === kind) && (text === "" || toSearchable(row).includes(text)),
+        )
+        .slice(0, maxRows);
     });
-    this.waiting = computed(() =>
-      this.isPaused.value ? Math.max(0, (this.#rows.value[0]?.key ?? 0) - this.#pausedAt) : 0,
-    );
+    this.waiting = computed(() => {
+      if (!this.isPaused.value) return 0;
+      return Math.max(0, (this.#rows.value[0]?.key ?? 0) - this.#pausedAt.value);
+    });
   }
 
-  add(entry: Entry): void {
-    if (this.#fresh.length === 0) setTimeout(() => this.#show(), collectMs);
-    this.#fresh.unshift({ ...entry, text: shorten(entry.text), key: ++this.#count });
-    if (this.#fresh.length > maxRows) this.#fresh.pop();
+  add(happening: Happening): void {
+    const { kind, text } = happening;
+    let rows = this.#kept.get(kind);
+    if (rows === undefined) this.#kept.set(kind, (rows = []));
+    rows.push({ ...happening, text: shorten(text), key: ++this.#count });
+    if (rows.length > maxRows) rows.shift();
+    this.#showSoon();
   }
 
   pause(): void {
     this.#held.value = this.#rows.value;
-    this.#pausedAt = this.#rows.value[0]?.key ?? 0;
+    this.#pausedAt.value = this.#rows.value[0]?.key ?? 0;
     this.isPaused.value = true;
   }
 
@@ -72,14 +88,14 @@ export class Tail {
   }
 
   clear(): void {
-    this.#fresh = [];
+    this.#kept.clear();
     this.#rows.value = [];
     this.#held.value = [];
+    this.#pausedAt.value = this.#count;
   }
 
-  #show(): void {
-    this.#rows.value = [...this.#fresh, ...this.#rows.value].slice(0, maxRows);
-    this.#fresh = [];
+  #merge(): readonly Row[] {
+    return [...this.#kept.values()].flat().toSorted((one, other) => other.key - one.key);
   }
 }
 
@@ -98,6 +114,6 @@ export function toText(data: string | Uint8Array): string {
 
 const maxBytes = 32;
 
-function toSearchable({ kind, subject, text }: Row): string {
-  return `${kind}\n${subject}\n${text}`.toLowerCase();
+function toSearchable({ kind, subject, event, text }: Row): string {
+  return `${kind}\n${subject.join(" / ")}\n${event}\n${text}`.toLowerCase();
 }

@@ -8,9 +8,16 @@ export interface TextFieldProps {
   readonly label: string;
   readonly hint?: string;
   readonly value: Signal<string>;
+  readonly isReadOnly?: boolean;
+  /** Is called when another text is in it. */
+  readonly onChange?: () => void;
 }
 
-export function TextField({ id, label, hint, value }: TextFieldProps) {
+export function TextField({ id, label, hint, value, isReadOnly = false, onChange }: TextFieldProps) {
+  const change = (text: string) => {
+    value.value = text;
+    onChange?.();
+  };
   return (
     <div class="field">
       <label for={id}>
@@ -22,8 +29,9 @@ export function TextField({ id, label, hint, value }: TextFieldProps) {
         autocomplete="off"
         autocapitalize="none"
         spellcheck={false}
+        readOnly={isReadOnly}
         value={value.value}
-        onInput={({ currentTarget }) => (value.value = currentTarget.value)}
+        onInput={({ currentTarget }) => change(currentTarget.value)}
       />
     </div>
   );

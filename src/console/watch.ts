@@ -23,10 +23,31 @@ export interface Figures {
   /** Sessions that were closed since the server began, as they read too slowly. */
   readonly slowSessions: number;
   readonly webhookWaiting: number;
+  /** The backlog has not become smaller for a while. */
+  readonly isWebhookStuck: boolean;
   readonly version: string;
   /** Milliseconds since 1970. */
   readonly startedAt: number;
 }
+
+/** Before the first look. */
+export const noFigures: Figures = {
+  sessions: 0,
+  users: 0,
+  messages: undefined,
+  deliveries: undefined,
+  median: undefined,
+  slowest: undefined,
+  journalMessages: 0,
+  journalBytes: 0,
+  journalAge: 0,
+  isWritable: true,
+  slowSessions: 0,
+  webhookWaiting: 0,
+  isWebhookStuck: false,
+  version: "",
+  startedAt: 0,
+};
 
 /** What is drawn over time. */
 export type Curve = "sessions" | "messages" | "deliveries" | "median" | "slowest";
@@ -42,6 +63,8 @@ export interface History {
 export const historySeconds = 300;
 /** Pushes come seldom where people try things out, so a latency is of more than one interval. */
 const latencySeconds = 10;
+/** A backlog that becomes smaller from time to time is worked off, also when it grows meanwhile. */
+const stuckSeconds = 5;
 /** After a longer pause the points before and after are not joined. */
 const gapSeconds = 4;
 
@@ -56,6 +79,8 @@ export class Watch {
   readonly #api: Api;
   /** The newest last. */
   #samples: { readonly at: number; readonly sample: Sample }[] = [];
+  /** When the webhooks' backlog has last become smaller, or was empty. */
+  #workedOffAt = 0;
 
   constructor(api: Api) {
     this.#api = api;
@@ -81,6 +106,11 @@ export class Watch {
     const perSecond = (name: string) =>
       before === undefined ? undefined : toGrowth(name, sample, before.sample) / (at - before.at);
     const get = (name: string) => sample.get(name) ?? 0;
+    const waiting = get(webhookWaiting);
+    // Of what nobody has looked at, nothing is known.
+    const isUnseen = before === undefined || at - before.at > gapSeconds;
+    if (waiting === 0 || isUnseen || waiting < (before.sample.get(webhookWaiting) ?? 0))
+      this.#workedOffAt = at;
     const figures: Figures = {
       sessions: get("server_push_sessions"),
       users: get("server_push_users_online"),
@@ -93,7 +123,8 @@ export class Watch {
       journalAge: get("server_push_journal_age_seconds"),
       isWritable: get("server_push_journal_writable") === 1,
       slowSessions: get('server_push_sessions_closed_total{reason="slow"}'),
-      webhookWaiting: get("server_push_webhook_waiting"),
+      webhookWaiting: waiting,
+      isWebhookStuck: at - this.#workedOffAt >= stuckSeconds,
       version: findLabel("version", "server_push_build_info", sample) ?? "",
       startedAt: get("process_start_time_seconds") * 1000,
     };
@@ -125,4 +156,5 @@ export class Watch {
   }
 }
 
+const webhookWaiting = "server_push_webhook_waiting";
 const pushTimes = "server_push_push_duration_seconds";

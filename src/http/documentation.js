@@ -11,6 +11,15 @@ form.addEventListener("submit", (event) => {
 });
 void show();
 
+const dark = matchMedia("(prefers-color-scheme: dark)");
+dark.addEventListener("change", setColors);
+setColors();
+
+/** Swagger UI is dark where it is told to. */
+function setColors() {
+  document.documentElement.classList.toggle("dark-mode", dark.matches);
+}
+
 async function show(key) {
   const problem = await findProblem(key);
   if (problem === undefined) {
@@ -19,17 +28,19 @@ async function show(key) {
   }
   form.hidden = false;
   field.focus();
-  document.querySelector("#problem").textContent = key === undefined ? "" : problem;
+  document.querySelector("#problem").textContent = problem;
 }
 
-/** Why the document cannot be read with this key, if it is the key. */
+/** Why the document cannot be read with this key: an empty text where nothing is missing but a key. In the words of the console. */
 async function findProblem(key) {
-  try {
-    const answer = await fetch("/swagger/json", { headers: toHeaders(key) });
-    return answer.status === 401 ? (await answer.json()).detail : undefined;
-  } catch (error) {
-    return error.message;
-  }
+  // Nothing else can be in a header.
+  if (!/^[ -~]*$/.test(key ?? "")) return "The key has characters that no key has, expected printable ASCII.";
+  const answer = await fetch("/swagger/json", { headers: toHeaders(key) }).catch(() => undefined);
+  if (answer === undefined) return "the server does not answer";
+  if (answer.ok) return undefined;
+  if (answer.status === 401) return key === undefined ? "" : "This is not one of the server's API keys.";
+  const problem = await answer.json().catch(() => undefined);
+  return problem?.detail ?? `the answer is ${answer.status} ${answer.statusText}`.trimEnd();
 }
 
 function open(key) {

@@ -33,7 +33,7 @@ interface State extends Pick<ConsoleOptions, "settings" | "mayComplain"> {
   readonly isModal?: boolean;
 }
 
-const locked = { settings: { "api-key": apiKey }, mayComplain: refusals };
+const locked = { settings: { "api-key": apiKey } };
 
 const states: Readonly<Record<string, State>> = {
   first: { reach: async ({ page }) => await page.until(`document.querySelector(".tile") !== null`) },
@@ -51,18 +51,28 @@ const states: Readonly<Record<string, State>> = {
       await fill(opened, others);
       await opened.page.click("#events button[aria-pressed]");
       await untilText(opened.page, "#events", "Paused.");
-      await opened.page.fill("#compid", "");
+      await opened.page.fill("#event", "push.");
       await opened.page.click("#push");
-      await untilText(opened.page, "#outcome", "parameter compid is empty");
+      await untilText(opened.page, "#outcome", "push.");
     },
     mayComplain: refusals,
   },
   key: { ...locked, reach: async () => {} },
   "key-wrong": {
     ...locked,
+    mayComplain: refusals,
     async reach({ page }) {
       await giveKey(page, "fedcba9876543210");
-      await untilText(page, "#key-problem", "is not one of the API keys");
+      await untilText(page, "#key-problem", "This is not one of the server's API keys.");
+    },
+  },
+  foreign: {
+    settings: { "jwt-secret": "s".repeat(32), webhook: "http://127.0.0.1:9/" },
+    async reach({ page }) {
+      await page.click("#connect");
+      await untilText(page, "#connection", "clients need a token");
+      await pushFromPage(page);
+      await page.until(`document.querySelectorAll(".tile").length === 7`);
     },
   },
   "with-key": {

@@ -112,6 +112,21 @@ test("what was built names no file of the machine that has built it", async () =
   expect(script).not.toMatch(/node_modules|\.tsx\b/);
 });
 
+test.each([
+  [{}, []],
+  [{ "api-key": "0123456789abcdef" }, ["key", "token"]],
+  [{ "jwt-secret": "s".repeat(32) }, ["token"]],
+  [{ "jwt-secret": "s".repeat(32), anonymous: "true" }, ["token", "anonymous"]],
+  [{ webhook: "http://127.0.0.1:9/" }, ["webhooks"]],
+] as const)("of a server with the settings %p the page says %p", async (settings, said) => {
+  await using other = await startServer(settings);
+
+  const html = await (await fetch(`${other.url}/`)).text();
+
+  const names = Array.from(html.matchAll(/ data-(\w+)/g), ([, name = ""]) => name);
+  expect(names).toEqual([...said]);
+});
+
 async function readPage(url: string, host: string) {
   const answer = await fetch(url, { headers: { Host: host } });
   const [, clients] = /data-clients="([^"]*)"/.exec(await answer.text()) ?? [];

@@ -15,7 +15,7 @@ import {
   untilText,
 } from "./console.ts";
 
-setDefaultTimeout(30_000);
+setDefaultTimeout(60_000);
 
 const payloads = [
   `<img src=x onerror="hacked=1">`,

@@ -9,6 +9,7 @@ import { mustSkip } from "../support/system.ts";
 import { apiKey } from "../support/tokens.ts";
 import {
   connectPage,
+  type ConsoleOptions,
   openConsole,
   pushFromPage,
   refusals,
@@ -17,9 +18,11 @@ import {
   untilText,
 } from "./console.ts";
 
-setDefaultTimeout(30_000);
+setDefaultTimeout(60_000);
 
-const openLocked = () => openConsole({ settings: { "api-key": apiKey }, mayComplain: refusals });
+/** It asks for nothing that is refused before it has a key. */
+const openLocked = (options: Pick<ConsoleOptions, "mayComplain"> = {}) =>
+  openConsole({ settings: { "api-key": apiKey }, ...options });
 
 async function giveKey(page: Page, key: string): Promise<void> {
   await page.fill("#key", key);
@@ -39,14 +42,16 @@ describe.skipIf(mustSkip("chromium"))("with an API key", () => {
     );
 
     expect(said).toEqual(["API key", "password", ""]);
+    // Nothing is asked for yet, so nothing is known.
+    expect(await textOf(opened.page, ".status")).toBe("");
   });
 
   test.each([
-    ["fedcba9876543210", "the key in Authorization is not one of the API keys"],
-    ["two words", "the header Authorization is malformed"],
-    ["\u20ac", "the key has characters that no key has"],
+    ["fedcba9876543210", "This is not one of the server's API keys."],
+    ["two words", "This is not one of the server's API keys."],
+    ["\u20ac", "The key has characters that no key has"],
   ])("it says what is wrong with %p, and asks again", async (key, problem) => {
-    await using opened = await openLocked();
+    await using opened = await openLocked({ mayComplain: refusals });
     const { page } = opened;
 
     await giveKey(page, key);
@@ -54,6 +59,30 @@ describe.skipIf(mustSkip("chromium"))("with an API key", () => {
     await untilText(page, "#key-problem", problem);
     await giveKey(page, ` ${apiKey} `);
     await page.until(isOpen);
+  });
+
+  test("who has given it goes on in the page that it opens", async () => {
+    await using opened = await openLocked();
+    const { page } = opened;
+
+    await giveKey(page, apiKey);
+
+    await page.until(`document.activeElement.id === "content"`);
+  });
+
+  test("nobody can be given a token, so that the page says what is missing, and leaves it", async () => {
+    await using opened = await openLocked({ mayComplain: refusals });
+    const { page } = opened;
+    await giveKey(page, apiKey);
+    await page.until(isOpen);
+    await page.fill("#userid", "");
+
+    await page.click("#connect");
+
+    await untilText(page, "#connection", "Not connected: a token needs a user");
+    expect(await textOf(page, "#connect")).toBe("Connect");
+    expect(page.requests.filter((url) => url.includes("/tokens"))).toEqual([]);
+    expect(await textOf(page, "#try")).not.toContain("tokens?userid=");
   });
 
   test("this page connects with a token, and pushes with the key", async () => {
@@ -143,7 +172,7 @@ describe.skipIf(mustSkip("chromium"))("with an API key", () => {
     await Bun.write(folder.file("keys"), "fedcba9876543210");
     server.signal("SIGHUP");
 
-    await untilText(page, "#key-problem", "the key in Authorization is not one of the API keys");
+    await untilText(page, "#key-problem", "The key is no longer valid.");
     await giveKey(page, "fedcba9876543210");
     await page.until(isOpen);
     await untilText(page, "#connection", "Not connected");

@@ -4,11 +4,41 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { openPage } from "../support/browser.ts";
 import { mustSkip } from "../support/system.ts";
-import { connectPage, pushFromPage, startServer, textOf, untilReceived, untilText } from "./console.ts";
+import {
+  connectPage,
+  openConsole,
+  pushFromPage,
+  startServer,
+  textOf,
+  untilReceived,
+  untilText,
+} from "./console.ts";
 
-setDefaultTimeout(30_000);
+setDefaultTimeout(60_000);
 
 const isMissing = mustSkip("chromium");
+
+test.skipIf(isMissing).each([
+  [502, "text/html", false],
+  [503, "text/html", false],
+  [504, "text/html", false],
+  [503, "application/problem+json", true],
+])("an answer of %d in %s is one of the server: %p", async (status, type, isOfServer) => {
+  await using opened = await openConsole();
+  const { page } = opened;
+  await page.until(`document.querySelector(".tiles:not(.unknown)") !== null`);
+
+  // As what stands before a server answers in its place.
+  await page.evaluate(`void (globalThis.fetch = async () =>
+    new Response("{}", { status: ${status}, headers: { "Content-Type": "${type}" } }))`);
+  await untilText(
+    page,
+    isOfServer ? "#live .problem" : "[role=alert]",
+    isOfServer ? "503" : "does not answer",
+  );
+
+  expect(await textOf(page, ".status")).toStartWith(isOfServer ? "Running" : "Not reachable");
+});
 
 test.skipIf(isMissing).each(["SIGKILL", "SIGTERM"] as const)(
   "a server that ends by %s and is started anew is found again",
@@ -24,12 +54,21 @@ test.skipIf(isMissing).each(["SIGKILL", "SIGTERM"] as const)(
     await first[Symbol.asyncDispose]();
     await untilText(page, "[role=alert]", "The server does not answer");
     expect(await textOf(page, ".status")).toBe("Not reachable");
+    expect(
+      await page.evaluate<string>(
+        `[getComputedStyle(document.querySelector(".plot"))].map(({ filter, opacity }) => filter + " " + opacity)[0]`,
+      ),
+    ).toBe("none 1");
     await untilText(page, "#connection", "Connecting again");
     await page.click("#push");
     await untilText(page, "#outcome", "the server does not answer");
+    for (const part of ["live", "sessions", "events"])
+      expect(await textOf(page, `#${part} h2 .as-of`)).toMatch(/^as of \d\d:\d\d:\d\d$/);
 
     await using second = await startServer({}, first.port);
-    await page.until(`document.querySelector("[role=alert]") === null`);
+    await page.until(`document.querySelector("[role=alert], .as-of") === null`);
+    // It was about a server that was away.
+    await page.until(`document.querySelector("#outcome").textContent === ""`);
     await untilText(page, "#connection", "Connected");
     await page.fill("#message", "after it");
     await pushFromPage(page);

@@ -18,7 +18,7 @@ const origin = "http://localhost:8888";
 
 const text = fc.oneof(
   fc.string({ unit: "grapheme" }),
-  fc.string({ unit: fc.constantFrom(..."'\"`$(){}\\;&|<>!#~*?%+=@ \n\t/ascript-") }),
+  fc.string({ unit: fc.constantFrom(..."'\"`$(){}\\;&|<>!#~*?%+=@ \n\t/ascript-\u2028\u202e") }),
 );
 
 describe("quotes", () => {
@@ -38,7 +38,7 @@ describe("quotes", () => {
       fc.property(text, (one) => {
         const quoted = quoteForScript(one);
         expect(JSON.parse(quoted)).toBe(one);
-        expect(quoted).not.toMatch(/[<\n\u2028\u2029]/);
+        expect(quoted).not.toMatch(/[<\n\u2028\u2029\u202e]/);
       }),
       { numRuns: 2000 },
     );
@@ -79,17 +79,49 @@ describe("the line for a shell", () => {
     );
   });
 
+  test("is seen as what it is, where what is typed would turn it around", () => {
+    const message = "\u202ehello world";
+    const line = toCurl(origin, toCall({ ...draft, message }), false);
+
+    expect(line).toEndWith("-d 'message=%E2%80%AEhello+world'");
+    expect(toPage({ origin, userid: message, compid: "", event: "", needsToken: false })).toContain(
+      String.raw`userid: "\u202ehello world"`,
+    );
+  });
+
+  test("posts what is too long for a URL, as the text that it is", () => {
+    const message = `@it's ${"x".repeat(8000)}`;
+    const call = toCall({ ...draft, message });
+
+    expect(call).toEqual({
+      path: "/push",
+      parameters: [
+        ["userid", "123"],
+        ["compid", "inbox"],
+      ],
+      body: message,
+    });
+    expect(toCurl(origin, call, false))
+      .toBe(String.raw`curl 'http://localhost:8888/push?userid=123&compid=inbox' \
+  -H 'Content-Type: text/plain' \
+  --data-raw '@it'\''s ${"x".repeat(8000)}'`);
+    expect(toCall({ ...draft, message: "x".repeat(7900) }).body).toBeUndefined();
+  });
+
   test("names the key, and does not have it", () => {
-    for (const message of ["hello", "two words"])
+    for (const message of ["hello", "two words", "x".repeat(9000)])
       expect(toCurl(origin, toCall({ ...draft, message }), true)).toContain(
         `-H "Authorization: Bearer $SERVER_PUSH_API_KEY"`,
       );
+    expect(toCurl(origin, toCall(draft), true))
+      .toBe(String.raw`curl 'http://localhost:8888/push?userid=123&compid=inbox&message=hello' \
+  -H "Authorization: Bearer $SERVER_PUSH_API_KEY"`);
     expect(toTokenCurl(origin, "it's")).toContain("tokens?userid=it%27s'");
   });
 });
 
 describe("the page", () => {
-  const listener = { origin, userid: "123", compid: "inbox", event: "", hasKey: false };
+  const listener = { origin, userid: "123", compid: "inbox", event: "", needsToken: false };
 
   test("is three lines of script", () => {
     expect(toPage(listener)).toBe(`<script src="http://localhost:8888/client.js"></script>
@@ -110,6 +142,8 @@ describe("the page", () => {
   });
 
   test("has a token in the place of the user, where clients need one", () => {
-    expect(toPage({ ...listener, hasKey: true })).toContain(`connect({ compid: "inbox", token: getToken });`);
+    expect(toPage({ ...listener, needsToken: true })).toContain(
+      `connect({ compid: "inbox", token: getToken });`,
+    );
   });
 });
