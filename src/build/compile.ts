@@ -1,5 +1,5 @@
 /**
- * Makes dist/server-push: one file that runs where there is neither Node nor Bun. And the library, see client.ts.
+ * Makes dist/server-push: one file that runs where there is neither Node nor Bun. And the library's package, see client.ts.
  *
  *   npm run build              for this machine
  *   npm run build -- --all     for every target, named after it, with a SHA256SUMS

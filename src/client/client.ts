@@ -10,33 +10,19 @@ import {
   type Times,
 } from "./connection.ts";
 import type { ConnectOptions, OpenEvent, Push, PushMessage, Transport } from "./contract.d.ts";
-import type { openShared } from "./shared.ts";
+import type { share as openShared } from "./shared.ts";
+import { surroundings } from "./surroundings.ts";
 import { type Server, transports as all } from "./transports.ts";
 
 /** Events with a handler of their own. A message with such a name is a `message`. */
 const own = ["open", "close", "reset", "error", "message"] as const;
 
-function isOwn(type: string): type is "open" {
-  return own.includes(type as "open"); // which it may be
-}
 /** How many messages may wait for who iterates. */
 const maxBuffered = 10_000;
+/** How many messages may wait to be sent, or for the server's answer. */
+const maxSending = 1000;
 
 type Listener = ((event: Event) => unknown) | { handleEvent(event: Event): void };
-
-/** What is not everywhere. */
-interface Surroundings {
-  readonly location?: { readonly origin: string };
-  readonly navigator?: { readonly locks?: object };
-  /** Of a tab. A page that may keep nothing may not even look at it. */
-  readonly sessionStorage: {
-    getItem(key: string): string | null;
-    setItem(key: string, value: string): void;
-  };
-}
-
-const surroundings = globalThis as unknown as Surroundings; // all of them may be absent
-const { location, navigator } = surroundings;
 
 /** Who iterates. */
 interface Reader {
@@ -44,26 +30,36 @@ interface Reader {
   wake?: () => void;
 }
 
+/** A message on its way. */
+interface Sending {
+  readonly data: string;
+  readonly resolve: (isTaken: boolean) => void;
+}
+
 /** @param base where the script came from, when that is known */
 export function open(options: ConnectOptions, base?: string, times: Times = defaultTimes): Push {
-  const { userid, compid, token, resume, shared, since, transports } = options;
+  const { userid, compid, token, resume, shared, since, transports: order = allTransports } = options;
+  if (!order[0] || !order.every((transport) => allTransports.includes(transport)))
+    throw new TypeError(`transports: ${order}`);
   // Where there is none of them, a URL that cannot be, which throws.
-  const root = String(options.url ?? base ?? location?.origin);
+  const root = String(options.url ?? base ?? surroundings.location?.origin);
   const server: Server = {
     url(path, parameters) {
       const at = new URL(root);
+      if (!/^https?:/.test(at.protocol)) throw new TypeError(`url: ${root}`);
       // A server may be behind a path of another one.
       at.pathname = at.pathname.replace(/\/?$/, `/${path}`);
       for (const [name, value] of Object.entries({ userid, compid, ...parameters }))
-        if (value !== undefined) at.searchParams.set(name, value);
+        // Of who is nobody, pages are made with null.
+        if (value != null) at.searchParams.set(name, value as string); // which it becomes
       return at;
     },
-    hasFreshTokens: typeof token === "function",
+    renews: typeof token === "function",
     getToken: async () => (typeof token === "function" ? token() : token),
   };
   const name = `server-push ${server.url("", {})}`;
   const readers = new Set<Reader>();
-  const sending = new Map<string, (isTaken: boolean) => void>();
+  const sending = new Map<string, Sending>();
   /** How many listeners have been told of the message, and how many of them have not thrown. */
   let told = 0;
   let handled = 0;
@@ -101,15 +97,19 @@ export function open(options: ConnectOptions, base?: string, times: Times = defa
 
     send(data: string): Promise<boolean> {
       return new Promise((resolve) => {
+        if (isClosed() || sending.size >= maxSending) return resolve(false);
         // Tabs that share a connection must not have the same.
         const ref = String(Math.random());
-        sending.set(ref, resolve);
-        withConnection((one) => one.send(ref, data));
+        sending.set(ref, { data: `${data}`, resolve });
+        connection?.send(ref, `${data}`);
       });
     }
 
     close(): void {
-      withConnection((one) => one.close());
+      if (connection) return connection.close();
+      // What it shares with others is still being loaded.
+      for (const { resolve } of sending.values()) resolve(false);
+      take({ type: "close", code: 1000, reason: "", willReconnect: false });
     }
 
     async *[Symbol.asyncIterator](): AsyncGenerator<PushMessage, undefined> {
@@ -126,9 +126,9 @@ export function open(options: ConnectOptions, base?: string, times: Times = defa
             reader.buffer.shift();
             const { lastEventId: id } = next;
             if (!id) continue;
-            acknowledge(id);
+            connection?.ack(id);
             keep(id);
-          } else if (this.state === "closed") return undefined;
+          } else if (isClosed()) return undefined;
           else await new Promise<void>((resolve) => (reader.wake = resolve));
         }
       } finally {
@@ -138,30 +138,47 @@ export function open(options: ConnectOptions, base?: string, times: Times = defa
   }
 
   const client = new Client();
-  const parts = { server, order: transports ?? allTransports, position: client.position, emit: take, times };
+  const parts = { server, order, position: client.position, emit: take, times };
   let connection: Connection | undefined;
-  // At once, where that can be: who closes it in a handler is told nothing more.
-  const withConnection = (work: (one: Connection) => void) =>
-    connection ? work(connection) : void opening.then(work);
-  const openOwn = () => (connection = openConnection(parts));
-  // What few pages ask for is a file of its own. Where it cannot be had, or has nothing to share with, each page has its own connection.
-  const opening =
-    shared && navigator?.locks
-      ? import(String(server.url("client-shared.mjs", {})))
-          .then(
-            (shares: { readonly openShared: typeof openShared }) =>
-              (connection = shares.openShared(name, parts, openConnection)),
-          )
-          .catch(openOwn)
-      : Promise.resolve(openOwn());
+  if (shared && surroundings.location && surroundings.navigator?.locks) void share();
+  else connection = openConnection(parts);
   return client as Push; // its `addEventListener` takes all that that of Push takes
+
+  /**
+   * What few pages ask for is a file of its own. A file that a browser has not got it asks for again by another name alone. Where it cannot
+   * be had or used, each page has its own connection.
+   */
+  async function share(): Promise<void> {
+    try {
+      for (const pause of [0, 1, 2, 4]) {
+        await new Promise((resolve) => setTimeout(resolve, Math.random() * pause * times.first));
+        if (isClosed()) return;
+        const file: { readonly share: typeof openShared } | undefined = await Promise.race([
+          new Promise<never>((_, reject) => setTimeout(reject, times.open)),
+          import(String(server.url("client-shared.mjs", { pause }))).catch(() => {}),
+        ]);
+        if (isClosed()) return;
+        connection = file?.share(name, parts, openConnection);
+        if (connection) break;
+      }
+    } catch {}
+    if (isClosed()) return;
+    connection ??= openConnection(parts);
+    for (const [ref, { data }] of sending) connection.send(ref, data);
+    // A page may close it when it is asked for its token.
+    if (isClosed()) connection.close();
+  }
+
+  function isClosed(): boolean {
+    return client.state === "closed";
+  }
 
   function take(notice: Notice): void {
     const { type } = notice;
     if (type === "sent") {
-      sending.get(notice.ref)?.(notice.isTaken);
+      sending.get(notice.ref)?.resolve(notice.isTaken);
       sending.delete(notice.ref);
-    } else if (client.state === "closed") return;
+    } else if (isClosed()) return;
     else if (type === "position") move(notice.id);
     else if (type === "message") deliver(notice.message);
     else {
@@ -178,16 +195,21 @@ export function open(options: ConnectOptions, base?: string, times: Times = defa
     for (const { wake } of readers) wake?.();
   }
 
-  function deliver(content: Content): void {
-    const { id } = content;
-    const message = toMessage(content);
+  function deliver({ id = "", event = "", data = "", base64 }: Content): void {
+    // A message with the name of an event of the connection would be taken for that.
+    const isNamed = event && !own.includes(event as "open"); // which it may be
+    const message: PushMessage = new MessageEvent(isNamed ? event : "message", {
+      data: base64 === undefined ? data : Uint8Array.from(atob(base64), (char) => char.charCodeAt(0)),
+      lastEventId: id,
+      origin: new URL(root).origin,
+    });
     told = handled = 0;
     client.dispatchEvent(message);
     // Who is so far behind is told when it has handled the one that it has.
     for (const { buffer } of readers) if (buffer.length < maxBuffered + 2) buffer.push(message);
     if (!id) return;
     client.position = id;
-    if (told > 0 && told === handled) acknowledge(id);
+    if (told > 0 && told === handled) connection?.ack(id);
     if (readers.size === 0) keep(id);
   }
 
@@ -198,22 +220,12 @@ export function open(options: ConnectOptions, base?: string, times: Times = defa
     keep(id);
   }
 
-  function acknowledge(id: string): void {
-    withConnection((one) => one.acknowledge(id));
-  }
-
   /** Makes a note of the position, or reads it. A page that may keep nothing goes on without. */
   function keep(id?: string): string | null | undefined | void {
     try {
       if (resume)
         return id ? surroundings.sessionStorage.setItem(name, id) : surroundings.sessionStorage.getItem(name);
     } catch {}
-  }
-
-  function toMessage({ id = "", event, data = "", base64 }: Content): PushMessage {
-    const body = base64 === undefined ? data : Uint8Array.from(atob(base64), (char) => char.charCodeAt(0));
-    const type = !event || isOwn(event) ? "message" : event;
-    return new MessageEvent(type, { data: body, lastEventId: id, origin: new URL(root).origin });
   }
 
   function tell(type: string, properties?: object): void {

@@ -19,6 +19,7 @@ import {
   type ServerFrame,
 } from "../protocol.ts";
 import type { Transport } from "./contract.d.ts";
+import { surroundings } from "./surroundings.ts";
 import {
   diagnose,
   type Ending,
@@ -34,7 +35,7 @@ export type Notice =
       readonly type: "open";
       readonly session: string;
       readonly transport: Transport;
-      readonly resumed?: boolean;
+      readonly resumed?: boolean | undefined;
       /** The position now. */
       readonly id: string;
     }
@@ -81,8 +82,6 @@ export const defaultTimes: Times = {
   better: 60_000,
 };
 
-/** How many messages may wait to be sent. */
-const maxWaiting = 100;
 /** Between acknowledgements, in milliseconds. */
 const ackMs = 100;
 /** The server is told a new token so long before the old one expires, in milliseconds; or a quarter of its time, where that is less. */
@@ -96,13 +95,6 @@ const longestBetterMs = 3_600_000;
 /** A connection that works is ended from here, as there is a better one or a newer token: another one follows at once. */
 const planned: Ending = {};
 
-/** What a page has beside what every JavaScript has; elsewhere it is not there. */
-interface Surroundings extends Partial<Pick<EventTarget, "addEventListener">> {
-  readonly document?: EventTarget & { readonly visibilityState: string };
-}
-
-const surroundings: Surroundings = globalThis;
-
 export interface ConnectionOptions {
   readonly server: Server;
   readonly order: readonly Transport[];
@@ -115,14 +107,18 @@ export interface ConnectionOptions {
 export interface Connection {
   /** Tells later whether it was taken. */
   send(ref: string, data: string): void;
+  /** Somebody looks at it again, or the network is back: it need not wait any longer. */
+  wake(): void;
   /** The page has handled everything up to this. The server is told now and then, as it counts for all before. */
-  acknowledge(id: string): void;
+  ack(id: string): void;
   /** Ends it for good. */
   close(): void;
 }
 
 export function openConnection({ server, order, position, emit, times }: ConnectionOptions): Connection {
   let isOpen = false;
+  /** Whether the page takes it for open: it is not told of an end that another connection follows at once. */
+  let isTold = false;
   let isClosed = false;
   /** Which of the transports it is at, when it goes back to the first, and how long until then the next time: 0 while that works. */
   let level = 0;
@@ -134,7 +130,7 @@ export function openConnection({ server, order, position, emit, times }: Connect
   let patience: Timer | undefined;
   let renewal: Timer | undefined;
   let better: Timer | undefined;
-  let wake: (() => void) | undefined;
+  let goOn: (() => void) | undefined;
   let triedAt = 0;
   let openedAt = 0;
   let heardAt = 0;
@@ -142,18 +138,18 @@ export function openConnection({ server, order, position, emit, times }: Connect
   let post: ((frame: ClientFrame) => void) | undefined;
   const waiting = new Map<string, string>();
   const sent = new Set<string>();
-  let handled: string | undefined;
-  let acking: Timer | undefined;
   const closing = new AbortController();
 
-  const onWaker = () => {
-    if (surroundings.document?.visibilityState === "hidden") return;
-    if (wake) {
-      // But not at once again after a try that has just failed.
+  const wake = () => {
+    if (goOn) {
+      // But not at once again after a try that has just failed. The clock may have been set back.
       clearTimeout(patience);
-      patience = setTimeout(wake, triedAt + times.first - Date.now());
+      patience = setTimeout(goOn, Math.min(times.first, triedAt + times.first - Date.now()));
     }
     if (isOpen && Date.now() - heardAt > silentMs) abort.abort();
+  };
+  const onWaker = ({ type }: Event) => {
+    if (type === "online" || surroundings.document?.visibilityState !== "hidden") wake();
   };
   // When one of these happens, there may be a connection again; or the one that there was may be gone.
   for (const type of ["online", "pageshow", "visibilitychange", "resume"])
@@ -162,11 +158,12 @@ export function openConnection({ server, order, position, emit, times }: Connect
   void run();
   return {
     send(ref, data) {
-      if (isClosed || waiting.size >= maxWaiting) return tellSent([ref], false);
+      if (isClosed) return tellSent([ref], false);
       waiting.set(ref, data);
       sendWaiting();
     },
-    acknowledge,
+    wake,
+    ack: createAck((id) => post?.({ type: "ack", id })),
     close: () => close(1000, ""),
   };
 
@@ -179,10 +176,10 @@ export function openConnection({ server, order, position, emit, times }: Connect
       const pause = judge(await connect(abort));
       if (isClosed) return;
       await new Promise<void>((resolve) => {
-        wake = resolve;
+        goOn = resolve;
         patience = setTimeout(resolve, pause);
       });
-      wake = undefined;
+      goOn = undefined;
     }
   }
 
@@ -191,7 +188,10 @@ export function openConnection({ server, order, position, emit, times }: Connect
     const transport = order[level] as Transport; // `level` stays below its length
     let ending: Ending = {};
     try {
-      const token = await server.getToken();
+      expectWithin(times.open);
+      // A page's own function may never come to an end.
+      const late = new Promise<never>((_, reject) => (signal.onabort = () => reject(unreachable.detail)));
+      const token = await Promise.race([server.getToken(), late]);
       if (isClosed) return ending;
       const link = {
         ...server,
@@ -201,14 +201,24 @@ export function openConnection({ server, order, position, emit, times }: Connect
         take(frame: ServerFrame) {
           if (!signal.aborted) take(frame, transport);
         },
-        onWritable: (write: typeof post) => (post = write),
+        onPost: (write: typeof post) => (post = write),
       };
       expectWithin(times.open);
       renewInTime(token);
-      if (level > 0) better = setTimeout(() => own.abort(planned), betterAt - Date.now());
+      if (level > 0) {
+        // The clock may have been set back.
+        betterAt = Math.min(betterAt, Date.now() + betterMs);
+        better = setTimeout(
+          () => {
+            betterAt = 0;
+            own.abort(planned);
+          },
+          Math.max(0, betterAt - Date.now()),
+        );
+      }
       ending = await transports[transport](link);
       // A stream of which nothing comes is held back on the way; a browser is not told why a handshake came to nothing.
-      if (!openedAt && !isClosed && !ending.problem && mayReconnect(ending.code)) {
+      if (!openedAt && signal.reason !== planned && !ending.problem && mayReconnect(ending.code)) {
         ending = isBlocked;
         if (transport === "websocket") {
           abort = new AbortController();
@@ -220,10 +230,12 @@ export function openConnection({ server, order, position, emit, times }: Connect
       ending = { problem: { code: "failed", detail: String(error) } };
     }
     for (const timer of [patience, renewal, better]) clearTimeout(timer);
+    // Of a stream whose end was told, the connection may still be there.
+    own.abort();
     isOpen = false;
     post = undefined;
     tellSent(sent, false);
-    return signal.reason === planned && openedAt ? planned : ending;
+    return signal.reason === planned ? planned : ending;
   }
 
   /** Tells of the end, and gives how long to pause, in milliseconds. */
@@ -246,7 +258,8 @@ export function openConnection({ server, order, position, emit, times }: Connect
     const isFinal = !mayReconnect(code) || (problem && isForGood(problem, server));
     if (problem) emit({ type: "error", ...problem, willReconnect: !isFinal });
     if (isFinal) close(code, problem?.detail ?? reason);
-    else if (openedAt) emit({ type: "close", code, reason, willReconnect: true });
+    else if (isTold) emit({ type: "close", code, reason, willReconnect: true });
+    isTold = false;
     if (openedAt && Date.now() - openedAt >= times.steady) attempts = 0;
     if (isExpired(code) && !attempts++) return 0;
     const window = Math.min(times.cap, times.first * 2 ** attempts++);
@@ -263,8 +276,8 @@ export function openConnection({ server, order, position, emit, times }: Connect
       openedAt = heardAt;
       if (level === 0) betterMs = 0;
       position = id;
-      isOpen = true;
-      emit({ type: "open", session, transport, id, ...(resumed !== undefined && { resumed }) });
+      isTold = isOpen = true;
+      emit({ type: "open", session, transport, id, resumed });
       sendWaiting();
     } else if (type === "message") {
       const after = position;
@@ -286,11 +299,12 @@ export function openConnection({ server, order, position, emit, times }: Connect
 
   /** A session goes on with a new token; a stream of events or a poll begins anew with it. */
   function renewInTime(token: string | undefined): void {
-    if (!server.hasFreshTokens) return;
+    if (!server.renews) return;
     const own = abort;
     const left = toExpiry(token) - Date.now();
     const renew = async () => {
-      if (!post) return own.abort(planned);
+      // One that is not open yet is taken for one that does not open.
+      if (!post) return own.abort(openedAt && planned);
       const next = await server.getToken();
       // It may have ended meanwhile, and another one begun.
       if (!next || !post || own !== abort) return;
@@ -327,21 +341,11 @@ export function openConnection({ server, order, position, emit, times }: Connect
     }
   }
 
-  function acknowledge(id: string): void {
-    handled = id;
-    if (acking) return;
-    post?.({ type: "ack", id });
-    acking = setTimeout(() => {
-      acking = undefined;
-      if (handled && handled !== id) acknowledge(handled);
-    }, ackMs);
-  }
-
   function close(code: number, reason: string): void {
     if (isClosed) return;
     isClosed = true;
     closing.abort();
-    abort.abort();
+    abort.abort(planned);
     clearTimeout(patience);
     tellSent(waiting.keys(), false);
     emit({ type: "close", code, reason, willReconnect: false });
@@ -350,10 +354,33 @@ export function openConnection({ server, order, position, emit, times }: Connect
 
 type Timer = ReturnType<typeof setTimeout>;
 
+/**
+ * Tells of an id at once, and later of the latest of those that have come meanwhile, as each is a word for all before it: several listeners
+ * and tabs may be at several places. An id is opaque to all but this: of one epoch, the larger number is the later.
+ */
+export function createAck(tell: (id: string) => void): (id: string) => void {
+  let latest = "";
+  let timer: Timer | undefined;
+  return function ack(id) {
+    const [epoch, number] = id.split("-");
+    const [last, most] = latest.split("-");
+    if (epoch === last && Number(number) <= Number(most)) return;
+    latest = id;
+    if (timer) return;
+    tell(id);
+    timer = setTimeout(() => {
+      timer = undefined;
+      const next = latest;
+      latest = id;
+      ack(next);
+    }, ackMs);
+  };
+}
+
 /** Trying again does not mend what the server itself objects to, but for what passes, and a token that is not the last one. */
-export function isForGood({ code, status = 0 }: Problem, { hasFreshTokens }: Server): boolean {
+export function isForGood({ code, status = 0 }: Problem, { renews }: Server): boolean {
   if (code === "unexpected" || status < 400 || status >= 500 || status === 429) return false;
-  return status !== 401 || !hasFreshTokens;
+  return status !== 401 || !renews;
 }
 
 /** When a JSON Web Token expires, in milliseconds since 1970; 0 of any other. */

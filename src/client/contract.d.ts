@@ -12,13 +12,16 @@
 export type Transport = "websocket" | "sse" | "poll";
 
 export interface ConnectOptions {
-  /** The server, such as `https://push.example.com`. By default where the script came from, else the page's own. */
+  /** The server, such as `https://push.example.com`. By default where `client.js` or `client.mjs` came from, and with the package the page's own. */
   readonly url?: string | URL;
   /** Whose page it is. With a token that names the user it may be left out. */
   readonly userid?: string;
   /** Which part of the page listens. */
   readonly compid?: string;
-  /** A token, or what gives one: it is asked at every connect, and before the last token expires. */
+  /**
+   * A token, or what gives one: it is asked at every connect, and before the last token expires. What it gives after 8 seconds is
+   * too late, and it is asked again.
+   */
   readonly token?: string | (() => string | Promise<string>);
   /** Where to start: an id, a duration back from now such as `10m`, or `all` that is kept. By default, now. */
   readonly since?: string;
@@ -26,7 +29,8 @@ export interface ConnectOptions {
   readonly resume?: "tab";
   /**
    * One connection for all tabs of this origin that ask for the same: one of them has it, the others get everything through it. Where
-   * tabs may be of different users they name the `userid`, as a token that names it is not looked into.
+   * tabs may be of different users they name the `userid`, as a token that names it is not looked into. It takes a file of its own,
+   * `client-shared.mjs` of the server: a page that cannot have that, in four tries or one of 8 seconds, has a connection of its own.
    */
   readonly shared?: boolean;
   /** What may be used, in this order. By default all. */
@@ -40,7 +44,7 @@ export type PushMessage = MessageEvent<string | Uint8Array<ArrayBuffer>>;
 export interface OpenEvent extends Event {
   readonly session: string;
   readonly transport: Transport;
-  /** Whether it is proven that nothing was missed; absent when it did not come back. */
+  /** Whether it is proven that nothing was missed; `undefined` when it did not come back. */
   readonly resumed?: boolean;
 }
 
@@ -75,6 +79,12 @@ interface EventMap {
   readonly message: PushMessage;
 }
 
+/** Of an event of the connection, or else of messages with this event name. */
+type Told<Type extends string> = Type extends keyof EventMap ? EventMap[Type] : PushMessage;
+
+type Listener<Type extends string> =
+  ((event: Told<Type>) => unknown) | { handleEvent(event: Told<Type>): unknown };
+
 /**
  * A connection to the server, for as long as the page wants it.
  *
@@ -87,7 +97,7 @@ export interface Push extends EventTarget, AsyncIterable<PushMessage> {
   readonly transport: Transport | undefined;
   /** The session's id, while it is open: for `except` of a push. Empty over polls, each of which is a session. */
   readonly session: string | undefined;
-  /** The id up to which everything has come. */
+  /** The id up to which everything has come; before it is open, what `since` says. */
   readonly position: string | undefined;
 
   onopen: ((event: OpenEvent) => unknown) | null;
@@ -96,20 +106,19 @@ export interface Push extends EventTarget, AsyncIterable<PushMessage> {
   onerror: ((event: ErrorEvent) => unknown) | null;
   onmessage: ((message: PushMessage) => unknown) | null;
 
-  addEventListener<Type extends keyof EventMap>(
+  addEventListener<Type extends string>(
     type: Type,
-    listener: ((event: EventMap[Type]) => unknown) | null,
+    listener: Listener<Type> | null,
     options?: boolean | AddEventListenerOptions,
   ): void;
-  /** Of messages with this event name. */
-  addEventListener(
-    type: string,
-    listener: ((message: PushMessage) => unknown) | EventListenerObject | null,
-    options?: boolean | AddEventListenerOptions,
+  removeEventListener<Type extends string>(
+    type: Type,
+    listener: Listener<Type> | null,
+    options?: boolean | EventListenerOptions,
   ): void;
 
   /**
-   * Sends a text to the back end. Up to 100 wait while there is no connection.
+   * Sends a text to the back end. Up to 1,000 wait for a connection, or for the server's answer.
    *
    * @returns whether the server has taken it: false also when nobody knows, as the connection was lost meanwhile, and when too
    *   many wait, over a transport that cannot send, or after `close()`
@@ -119,12 +128,20 @@ export interface Push extends EventTarget, AsyncIterable<PushMessage> {
   close(): void;
 
   /**
-   * All messages, whatever their event name, until it is closed. Who asks for the next one has handled the one before.
+   * All messages from the first call of `next()` on, whatever their event name, until it is closed. Who asks for the next one has
+   * handled the one before.
    *
    * @throws RangeError when more than 10,000 wait
    */
   [Symbol.asyncIterator](): AsyncIterator<PushMessage, undefined>;
 }
 
-/** Connects, and stays connected until `close()`, or until the server tells it to stay away. */
+/**
+ * Connects, and stays connected until `close()`, or until the server tells it to stay away.
+ *
+ * @throws TypeError when the URL or the transports are none
+ */
 export declare function connect(options?: ConnectOptions): Push;
+
+/** What the script `/client.js` gives a page. */
+export as namespace ServerPush;

@@ -10,6 +10,6 @@ interface Page {
 }
 
 const page = globalThis as Page; // whatever it is, it may lack all of them
-const base = /^https?:.*(?=client\.js)/.exec(page.document?.currentScript?.src ?? "")?.[0];
+const base = /^https?:.*\/(?=client\.js)/.exec(page.document?.currentScript?.src ?? "")?.[0];
 
 page.ServerPush = { connect: (options = {}) => open(options, base) };

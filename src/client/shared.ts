@@ -6,23 +6,26 @@
  *
  * Two tabs may not be at the same place when the leader changes, and one that has just come, or comes from before a reload, is behind all.
  * So each message says what was before it. A tab that has had it lets it pass; one that has not had what was before fetches that
- * itself. An id is opaque to all but this: of one epoch, the larger number is the later.
+ * itself.
  *
  * A tab that leads may be frozen, as nobody looks at it. Where browsers tell it before, it leaves the lock to others until it runs again.
  * Elsewhere who hears nothing asks, and takes the lock away from who does not answer; that one follows when it runs again, and what it
  * says until it knows that is told by its term, which is earlier.
  *
- * This is a file of its own, `/client-shared.mjs`, which the library loads when a page asks for it.
+ * This is a file of its own, `/client-shared.mjs`, which the library loads when a page asks for it. The two may be of different ages: a
+ * library that does not find `share` in it has its own connection, so that name changes with what an older one would not bear.
  */
 import { mayReconnect } from "../protocol.ts";
 import {
   type Connection,
   type ConnectionOptions,
+  createAck,
   isForGood,
   type Notice,
   type openConnection,
 } from "./connection.ts";
-import { calling, type Ending, type PollAnswer, type Problem } from "./transports.ts";
+import { fetchMissed } from "./missed.ts";
+import { surroundings } from "./surroundings.ts";
 
 /** What tabs say to each other. */
 interface Word {
@@ -30,9 +33,13 @@ interface Word {
   readonly notice?: Notice;
   /** From when it leads; of what it should send, whom that is for. */
   readonly term?: number;
-  /** From the others: what it should send, with a ref; without either, that somebody wants to hear something. */
+  /** From the others: what it should send, with a ref; without any of these, that somebody wants to hear something. */
   readonly data?: string;
   readonly ref?: string;
+  /** Up to where another one has handled everything. */
+  readonly ack?: string;
+  /** Somebody looks at another one, or it has the network back. */
+  readonly isAwake?: boolean;
 }
 
 type Opened = Extract<Notice, { readonly type: "open" }>;
@@ -41,8 +48,13 @@ type Timer = ReturnType<typeof setTimeout>;
 
 /** What waits while what was missed is fetched; over it, all of that is fetched too. */
 const maxHeld = 1000;
-/** How many messages of a tab the leader may have been asked to send, and has not said what became of them. */
+/**
+ * How many messages of a tab the leader may have been asked to send, and has not said what became of them; and how many of all tabs the
+ * leader may have. More at once than a server refuses, it ends the session for, and for good.
+ */
 const maxAsked = 1000;
+/** What was missed is asked for at least so often, whatever who is on the way asks for: until then what comes waits, too. */
+const longestPauseMs = 60_000;
 /** Who leads says something at least about every half minute, in milliseconds. */
 const longestQuietMs = 60_000;
 
@@ -52,11 +64,7 @@ const lost: Closed = { type: "close", code: 1006, reason: "", willReconnect: tru
  * @param name    of what the tabs share
  * @param connect what the one that leads connects with
  */
-export function openShared(
-  name: string,
-  options: ConnectionOptions,
-  connect: typeof openConnection,
-): Connection {
+export function share(name: string, options: ConnectionOptions, connect: typeof openConnection): Connection {
   const { server, emit, times } = options;
   let { position } = options;
   /** Of who leads. */
@@ -74,6 +82,8 @@ export function openShared(
   let patience: Timer | undefined;
   /** What the leader was asked to send, or is to be when there is one. */
   const asked = new Map<string, string>();
+  /** Of who leads: what its connection was given, and has not said what became of. */
+  const given = new Set<string>();
   const closing = new AbortController();
   const { signal } = closing;
   const channel = new BroadcastChannel(name);
@@ -81,18 +91,28 @@ export function openShared(
     if (!signal.aborted) channel.postMessage(word);
   };
 
+  const tellHandled = createAck((ack) => say({ ack }));
+
   channel.onmessage = ({ data: word }: { readonly data: Word }) => {
-    const { notice, ref, data = "", term: other = 0 } = word;
+    const { notice, ref, data = "", ack, isAwake, term: other = 0 } = word;
     // Somebody new may try again: who was told to stay away is not in the way.
-    if (isOver()) return void (notice || ref || leave());
+    if (isOver()) return void (notice || ref || ack || leave());
     if (notice) hear(notice, other);
     else if (!connection) return;
-    else if (ref && other === term) connection.send(ref, data);
-    else if (!ref) say({ notice: now(), term });
+    // Before it is open nobody hears of it, and who comes later is to be told.
+    else if (ack) {
+      if (state.type === "open") connection.ack(ack);
+    } else if (ref && other === term) give(connection, ref, data);
+    else if (!ref) {
+      // Who leads may be a tab that nobody looks at, whose pause is long.
+      if (isAwake) connection.wake();
+      say({ notice: now(), term });
+    }
   };
   signal.onabort = () => release?.();
-  for (const target of [globalThis, (globalThis as { readonly document?: EventTarget }).document])
+  for (const target of [surroundings, surroundings.document])
     for (const [type, react] of Object.entries({
+      online: wake,
       pageshow: wake,
       visibilitychange: wake,
       resume: wake,
@@ -102,12 +122,16 @@ export function openShared(
   wake();
   return {
     send(ref, data) {
-      if (connection) return connection.send(ref, data);
+      if (connection) return give(connection, ref, data);
       if (signal.aborted || isOver() || asked.size >= maxAsked) return tellNotTaken(ref);
       asked.set(ref, data);
       if (term > 0) say({ ref, data, term });
     },
-    acknowledge: (id) => connection?.acknowledge(id),
+    wake,
+    ack(id) {
+      if (connection) connection.ack(id);
+      else tellHandled(id);
+    },
     close() {
       if (signal.aborted) return;
       leave();
@@ -134,6 +158,7 @@ export function openShared(
     if (!isQueued) request({ signal });
     isQueued = true;
     ask();
+    if (surroundings.document?.visibilityState === "visible") say({ isAwake: true });
   }
 
   function freeze(): void {
@@ -176,11 +201,14 @@ export function openShared(
     say({ notice: lost, term });
     if (state.type === "open") emit(lost);
     state = lost;
+    // A page may close it when it is told of that, and when it is asked for its token.
+    if (signal.aborted) return;
     const own: Connection = connect({
       ...options,
       position,
       emit(notice) {
         const { type } = notice;
+        if (type === "sent") given.delete(notice.ref);
         if (own !== connection && type !== "sent") return;
         // What the server has against one tab, such as its token, need not be so of the next one.
         const isOwn =
@@ -194,9 +222,19 @@ export function openShared(
       },
     });
     connection = own;
-    if (isFirst) for (const [ref, data] of asked) own.send(ref, data);
+    if (signal.aborted) return own.close();
+    if (isFirst) for (const [ref, data] of asked) give(own, ref, data);
     else forgetAsked();
     asked.clear();
+  }
+
+  function give(own: Connection, ref: string, data: string): void {
+    if (given.size >= maxAsked) {
+      say({ notice: { type: "sent", ref, isTaken: false }, term });
+      return tellNotTaken(ref);
+    }
+    given.add(ref);
+    own.send(ref, data);
   }
 
   /** Leads no more, if it did. */
@@ -303,7 +341,9 @@ export function openShared(
   async function catchUp(): Promise<void> {
     const own: Notice[] = (held = []);
     for (let [isBehind, attempts] = [true, 0]; isBehind;) {
-      const { problem, answer } = await fetchMissed();
+      // A page may have closed it when it was told of the last one.
+      if (signal.aborted) return;
+      const { problem, answer } = await fetchMissed(server, () => position, times.open, signal);
       // Who leads meanwhile is sent it anyway.
       if (signal.aborted || held !== own) return;
       if (!answer) {
@@ -314,7 +354,9 @@ export function openShared(
           return leave();
         }
         const window = Math.min(times.cap, times.first * 2 ** attempts++);
-        await new Promise((resolve) => setTimeout(resolve, Math.random() * window));
+        const pause = (problem?.retryAfter || 0) * 1000 + Math.random() * window;
+        await new Promise((resolve) => setTimeout(resolve, Math.min(pause, longestPauseMs)));
+        if (signal.aborted || held !== own) return;
         continue;
       }
       const { id, resumed, messages } = answer;
@@ -331,24 +373,6 @@ export function openShared(
     }
     held = undefined;
     for (const notice of own) follow(notice);
-  }
-
-  /** What came after the position. */
-  async function fetchMissed(): Promise<{ readonly answer?: PollAnswer; readonly problem?: Problem }> {
-    try {
-      const token = await server.getToken();
-      const link = { url: server.url, token, signal, since: () => position };
-      return await calling<Ending & { readonly answer?: PollAnswer }>(
-        link,
-        "poll",
-        { wait: "0" },
-        async (answer) => ({
-          answer: (await answer.json()) as PollAnswer, // it is our own server's
-        }),
-      );
-    } catch (error) {
-      return { problem: { code: "failed", detail: String(error) } };
-    }
   }
 }
 

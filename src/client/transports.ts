@@ -24,14 +24,14 @@ export interface Ending {
 export const isBlocked: Ending = {};
 export const unreachable: Problem = { code: "unreachable", detail: "no answer in time" };
 
-type Parameters = Readonly<Record<string, string | undefined>>;
+type Parameters = Readonly<Record<string, string | number | undefined>>;
 
 /** What a client knows of its server. */
 export interface Server {
   /** The address of a call, with the user and the component. */
   url(path: string, parameters: Parameters): URL;
   /** Whether a token that is refused may be followed by a better one. */
-  readonly hasFreshTokens: boolean;
+  readonly renews: boolean;
   getToken(): Promise<string | undefined>;
 }
 
@@ -43,12 +43,12 @@ export interface Link extends Pick<Server, "url"> {
   since(): string | undefined;
   take(frame: ServerFrame): void;
   /** Over a WebSocket: what to send with. */
-  onWritable(post: (frame: ClientFrame) => void): void;
+  onPost(post: (frame: ClientFrame) => void): void;
 }
 
-/** Each connects, and resolves when it is over; none rejects. */
+/** Each connects, and resolves when it is over. */
 export const transports: Readonly<Record<Transport, (link: Link) => Promise<Ending>>> = {
-  websocket: ({ signal, token, url, since, take, onWritable }) =>
+  websocket: ({ signal, token, url, since, take, onPost }) =>
     new Promise((resolve) => {
       const at = url("ws", { since: since() });
       at.protocol = at.protocol.replace("http", "ws");
@@ -59,7 +59,7 @@ export const transports: Readonly<Record<Transport, (link: Link) => Promise<Endi
         socket.close();
         resolve({});
       };
-      socket.onopen = () => onWritable((frame) => socket.send(JSON.stringify(frame)));
+      socket.onopen = () => onPost((frame) => socket.send(JSON.stringify(frame)));
       socket.onmessage = ({ data }) => take(JSON.parse(data));
       // Of one that never opens, Node tells an error and no end.
       socket.onerror = () => resolve({});
@@ -74,7 +74,10 @@ export const transports: Readonly<Record<Transport, (link: Link) => Promise<Endi
         if (done) return {};
         const blocks = (rest + value).split("\n\n");
         rest = blocks.pop() ?? "";
-        for (const block of blocks) takeBlock(block, link);
+        for (const block of blocks) {
+          const ending = takeBlock(block, link);
+          if (ending) return ending;
+        }
       }
     }),
 
@@ -138,13 +141,15 @@ export async function calling<Result>(
   }
 }
 
-function takeBlock(block: string, { take }: Link): void {
+/** @returns how it ends, if it does */
+function takeBlock(block: string, { take }: Link): Ending | undefined | void {
   const fields: Record<string, string | undefined> = {};
   for (const line of block.split("\n")) {
     const [, field = "", value = ""] = /^(\w*): ?(.*)/s.exec(line) ?? [];
     fields[field] = field === "data" && fields[field] !== undefined ? `${fields[field]}\n${value}` : value;
   }
   const { id = "", event, data, "": exact = "" } = fields;
+  if (event === "push.close") return JSON.parse(data ?? "");
   if (event === "push.welcome") take({ type: "welcome", ...JSON.parse(data ?? "") });
   else if (id && data === undefined) take({ type: "position", id });
   else if (id)

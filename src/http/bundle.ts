@@ -6,6 +6,7 @@
  *   const script = bundle("client/script.ts", "iife");
  */
 import { join } from "node:path";
+import { minify_sync as minify } from "terser";
 
 /**
  * @param entry  a file in src
@@ -20,4 +21,16 @@ export function bundle(entry: string, format: "iife" | "esm"): string {
   );
   if (exitCode !== 0) throw new Error(`${entry} cannot be bundled: ${stderr}`);
   return stdout.toString();
+}
+
+/** The same for what every page loads: in the fewest bytes that there are, for a second more of building. */
+export function bundleSmall(entry: string, format: "iife" | "esm"): string {
+  const { code } = minify(bundle(entry, format), {
+    module: true,
+    ecma: 2020,
+    // What is unsafe is so where built-ins are replaced, or functions are asked for their source.
+    compress: { passes: 4, unsafe: true, unsafe_arrows: true, hoist_funs: true },
+  });
+  if (code === undefined) throw new Error(`${entry} cannot be made smaller`);
+  return code;
 }

@@ -5,12 +5,12 @@
 import { Elysia } from "elysia";
 import type { Access } from "../auth/access.ts";
 import { Asset } from "./asset.ts";
-import { bundle } from "./bundle.ts" with { type: "macro" };
+import { bundleSmall } from "./bundle.ts" with { type: "macro" };
 
 const files = {
-  "/client.js": bundle("client/script.ts", "iife"),
-  "/client.mjs": bundle("client/module.ts", "esm"),
-  "/client-shared.mjs": bundle("client/shared.ts", "esm"),
+  "/client.js": bundleSmall("client/script.ts", "iife"),
+  "/client.mjs": bundleSmall("client/module.ts", "esm"),
+  "/client-shared.mjs": bundleSmall("client/shared.ts", "esm"),
 };
 
 const headers = {

@@ -3,7 +3,7 @@
  */
 import { describe, expect, test } from "bun:test";
 import type { Transport } from "../../src/client/contract.d.ts";
-import { push, pushToAll, toReceipt, type Target, untilSessions } from "../support/calls.ts";
+import { disconnect, push, pushToAll, toReceipt, type Target, untilSessions } from "../support/calls.ts";
 import { eventually } from "../support/eventually.ts";
 import { openGateway } from "../support/gateway.ts";
 import { type Library, type Message, openLibrary } from "../support/listening.ts";
@@ -12,7 +12,8 @@ import { everyKind, pushRound } from "../support/rounds.ts";
 import { startServer } from "../support/server.ts";
 
 const address = { userid: "123", compid: "inbox" };
-const short = { open: 400 };
+/** Of what hangs nothing comes: it need not be waited for long, but for longer than a busy machine may take for what does come. */
+const short = { open: 1000 };
 
 const transportsOf = (page: Library) => page.of("open").map(({ transport }) => transport);
 
@@ -141,7 +142,7 @@ describe("a network that lets no WebSocket through", () => {
     await using server = await startServer();
     await using gateway = await openGateway(server);
     gateway.upgrades = "refuse";
-    using page = openLibrary(gateway, { ...address, events: ["order"], times: { ...short, better: 300 } });
+    using page = openLibrary(gateway, { ...address, events: ["order"], times: { better: 300 } });
     await page.until("open");
 
     const expected = await pushRound(server, "blocked");
@@ -158,6 +159,72 @@ describe("a network that lets no WebSocket through", () => {
     expect(gateway.most).toBe(1);
   });
 
+  test("is come back from also when the clock is set back meanwhile", async () => {
+    await using server = await startServer();
+    await using gateway = await openGateway(server);
+    gateway.upgrades = "refuse";
+    using page = openLibrary(gateway, { ...address, times: { better: 300 } });
+    await page.until("open");
+    using stack = new DisposableStack();
+    const { now } = Date;
+    stack.defer(() => (Date.now = now));
+    Date.now = () => now() - 365 * 86_400_000;
+    gateway.upgrades = "pass";
+    await disconnect(server, "userid=123&back=true");
+
+    await eventually("a WebSocket", () => page.push.transport === "websocket");
+
+    expect(page.of("error")).toEqual([]);
+  });
+
+  test.each([0, 365 * 86_400_000])(
+    "is come back from also when no stream lasts, and the clock was set back by %d ms",
+    async (ms) => {
+      await using server = await startServer();
+      await using gateway = await openGateway(server);
+      gateway.upgrades = "refuse";
+      using page = openLibrary(gateway, { ...address, times: { first: 1, better: 2000 } });
+      await page.until("open");
+      using stack = new DisposableStack();
+      const { now } = Date;
+      stack.defer(() => (Date.now = now));
+      Date.now = () => now() - ms;
+      gateway.upgrades = "pass";
+
+      await eventually("a WebSocket", async () => {
+        if (page.push.transport === "websocket") return true;
+        if (page.push.state === "open") await disconnect(server, "userid=123&back=true");
+        return false;
+      });
+
+      // Had one of them lasted, its own end would have been the time to go back.
+      expect(transportsOf(page).length).toBeGreaterThan(5);
+    },
+  );
+
+  test("is come back from without an error when the time for that comes while a stream begins", async () => {
+    await using server = await startServer();
+    await using gateway = await openGateway(server);
+    gateway.upgrades = "refuse";
+    const asked = Promise.withResolvers<void>();
+    const given = Promise.withResolvers<string>();
+    const tokens = [() => "", () => "", () => (asked.resolve(), given.promise)];
+    const token = () => tokens.shift()?.() ?? "";
+    const transports = ["websocket", "sse"] as const;
+    using page = openLibrary(gateway, { ...address, token, transports, times: { first: 1, better: 500 } });
+    await page.until("open");
+    const since = performance.now();
+    await disconnect(server, "userid=123&back=true");
+    await asked.promise;
+    gateway.upgrades = "pass";
+    await eventually("that it is time", () => performance.now() - since > 600);
+
+    given.resolve("");
+
+    await eventually("a WebSocket", () => page.push.transport === "websocket");
+    expect(page.of("error")).toEqual([]);
+  });
+
   test("is asked less and less often whether it does", async () => {
     await using server = await startServer();
     await using gateway = await openGateway(server);
@@ -168,7 +235,7 @@ describe("a network that lets no WebSocket through", () => {
       asked.push(performance.now());
       return "";
     };
-    using page = openLibrary(gateway, { ...address, token, times: { ...short, open: 8000, better: 100 } });
+    using page = openLibrary(gateway, { ...address, token, times: { better: 100 } });
     await page.until("open", 4);
 
     const tries = asked.filter((_, index) => index % 2 === 0);
@@ -215,4 +282,24 @@ test("the order of the transports is the page's", async () => {
   await page.until("open");
 
   expect(transportsOf(page)).toEqual(["websocket"]);
+});
+
+test("a stream is let go when the server has said why it ends, whoever keeps it open", async () => {
+  let [begun, ended] = [0, 0];
+  const welcome = `event: push.welcome\nid: e-0\ndata: {"session":"s","id":"e-0","idle":25}\n\n`;
+  const farewell = `event: push.close\ndata: {"code":4000,"reason":"back later"}\n\n`;
+  await using proxy = Bun.serve({
+    port: 0,
+    hostname: "127.0.0.1",
+    idleTimeout: 0,
+    fetch({ signal }) {
+      begun++;
+      signal.addEventListener("abort", () => ended++);
+      return new Response(new ReadableStream({ start: (stream) => stream.enqueue(welcome + farewell) }));
+    },
+  });
+  using page = openLibrary({ url: proxy.url.href }, { transports: ["sse"] });
+  await page.until("close", 3);
+
+  await eventually("all but the last has ended", () => ended >= begun - 1 && begun > 3);
 });

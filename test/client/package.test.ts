@@ -21,7 +21,8 @@ const page = `
   import { connect } from "server-push/client";
 
   const [url, transport] = process.argv.slice(2);
-  const push = connect({ url, userid: "123", transports: [transport] });
+  // It may be cut before it has had anything at all.
+  const push = connect({ url, userid: "123", since: "all", transports: [transport] });
   const [told, messages] = [[], []];
   for (const type of ["open", "close", "reset", "error"]) push.addEventListener(type, () => told.push(type));
   let sent;
@@ -46,7 +47,7 @@ const leaving = `
   };`;
 
 const typed = `
-  import { connect, type ConnectOptions, type Push, type PushMessage } from "server-push/client";
+  import { connect, type ConnectOptions, type OpenEvent, type Push, type PushMessage } from "server-push/client";
 
   const options: ConnectOptions = { url: new URL("http://localhost:8888"), userid: "123", token: async () => "token" };
   const push: Push = connect(options);
@@ -59,6 +60,13 @@ const typed = `
   push.onreset = null;
   const isTaken: boolean = await push.send("hello");
   for await (const { type, data } of push) console.log(type, data, isTaken);
+  const onOpen = (event: OpenEvent) => console.log(event.session);
+  push.addEventListener("open", onOpen);
+  push.removeEventListener("open", onOpen);
+  const onOrder = (message: PushMessage) => console.log(message.data);
+  push.removeEventListener("order", onOrder);
+  // @ts-expect-error: a listener of messages, for what is none
+  push.addEventListener("close", onOrder);
   // @ts-expect-error: what is not there
   connect({ user: "123" });
   // @ts-expect-error: what is read only
@@ -90,9 +98,13 @@ beforeAll(async () => {
     "tsconfig.json": strict,
     "package.json": '{ "type": "module" }',
   });
-  const packing = Bun.spawn(["npm", "pack", "--silent", "--pack-destination", folder.path], { cwd: root });
+  const built = await run([process.execPath, join(root, "src/build/client.ts")]);
+  if (built.status !== 0) throw new Error(built.stderr);
+  const packing = Bun.spawn(["npm", "pack", "./dist/npm", "--silent", "--pack-destination", folder.path], {
+    cwd: root,
+  });
   const name = (await packing.stdout.text()).trim().split("\n").at(-1) ?? "";
-  // What installing does, but for what the server itself is made of.
+  // What installing does.
   const own = folder.file("node_modules/server-push");
   await run(["mkdir", "-p", own]);
   const unpacked = await run(["tar", "-xzf", folder.file(name), "-C", own, "--strip-components=1"]);
@@ -106,11 +118,14 @@ afterAll(async () => {
 test("it has the library, its types, and nothing of the server", async () => {
   const own = folder.file("node_modules/server-push");
   const files = [...new Bun.Glob("**/*").scanSync(own)].toSorted();
-  const script = await Bun.file(join(own, "dist/client.mjs")).text();
+  const script = await Bun.file(join(own, "client.mjs")).text();
 
-  expect(files).toEqual(["LICENSE", "README.md", "dist/client.d.ts", "dist/client.mjs", "package.json"]);
+  expect(files).toEqual(["LICENSE", "README.md", "client.d.ts", "client.mjs", "package.json"]);
   expect(new Bun.Transpiler({ loader: "js" }).scan(script)).toMatchObject({ exports: ["connect"] });
   expect(script).not.toMatch(/\bimport\s*[{"*]|\brequire\(/);
+  expect(await Bun.file(join(own, "package.json")).json()).not.toHaveProperty("dependencies");
+  // What it loads from the server no bundler may look for.
+  expect(script).toMatch(/\bimport\(\/\* webpackIgnore: true \*\/ \/\* @vite-ignore \*\/ /);
 });
 
 test("its types fit a page that is checked strictly", async () => {

@@ -2,19 +2,28 @@
  * How the library comes back: after a random pause, one connection at a time, and not where it should stay away.
  */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { push, untilSessions } from "../support/calls.ts";
+import type { Transport } from "../../src/client/contract.d.ts";
+import { disconnect, push, untilSessions } from "../support/calls.ts";
 import { eventually } from "../support/eventually.ts";
 import { openGateway } from "../support/gateway.ts";
 import { type Library, openLibrary } from "../support/listening.ts";
 import { openRelay } from "../support/relay.ts";
-import { startServer, type TestServer } from "../support/server.ts";
+import { startServer } from "../support/server.ts";
 import { startService } from "../support/service.ts";
 
 const address = { userid: "123", compid: "inbox" };
 const transports = ["websocket", "sse", "poll"] as const;
 
 // Who has been sent away by a server that restarts is told to wait for seconds.
-setDefaultTimeout(30_000);
+setDefaultTimeout(60_000);
+
+/** Waits for longer each time, and soon for minutes. */
+const patient = { ...address, times: { first: 100, cap: 600_000 } };
+
+/** What a browser does when it has a network again. */
+function goOnline(): void {
+  (globalThis as unknown as EventTarget).dispatchEvent(new Event("online")); // Bun's is one
+}
 
 /** Lets chance have no say. */
 function fixChance(value: number): Disposable {
@@ -40,15 +49,16 @@ function noteConnects() {
   };
 }
 
-async function disconnect({ url }: TestServer, query: string): Promise<void> {
-  const answer = await fetch(`${url}/sessions?${query}`, { method: "DELETE" });
-  if (!answer.ok) throw new Error(await answer.text());
-}
-
-const openAll = (server: { readonly url: string }, count: number, times: object) =>
+const openAll = (
+  server: { readonly url: string },
+  count: number,
+  times: object,
+  transport: Transport = "websocket",
+) =>
   Array.from({ length: count }, () => {
     const connects = noteConnects();
-    return { connects, page: openLibrary(server, { ...address, token: connects.token, times }) };
+    const options = { ...address, token: connects.token, transports: [transport], times };
+    return { connects, page: openLibrary(server, options) };
   });
 
 function closeAll(pages: readonly { readonly page: Library }[]): void {
@@ -135,22 +145,66 @@ describe("the pause before it comes back", () => {
     expect(short).toBeLessThan(790);
   });
 
-  test("is long for all clients of a server that restarts", async () => {
-    await using service = await startService();
-    const pages = openAll(service, 50, { first: 1, spread: 2000 });
-    await Promise.all(pages.map(({ page }) => page.until("open")));
-    let closedAt = 0;
-    pages[0]?.page.push.addEventListener("close", () => (closedAt ||= performance.now()));
+  test.each(["websocket", "sse"] as const)(
+    "is long for all clients of a server that restarts, over %s",
+    async (transport) => {
+      await using service = await startService();
+      const pages = openAll(service, 50, { first: 1, spread: 2000 }, transport);
+      await Promise.all(pages.map(({ page }) => page.until("open")));
+      let closedAt = 0;
+      pages[0]?.page.push.addEventListener("close", () => (closedAt ||= performance.now()));
 
-    await service.restart("SIGTERM");
-    await eventually("all of them", () => pages.every(({ connects }) => connects.at.length > 1));
+      await service.restart("SIGTERM");
+      await eventually("all of them", () => pages.every(({ connects }) => connects.at.length > 1));
 
-    expect(pages.every(({ page }) => page.of("close")[0]?.["code"] === 1012)).toBe(true);
-    const pauses = pages.map(({ connects }) => (connects.at[1] ?? 0) - closedAt);
-    for (const from of [0, 1000])
-      expect(pauses.filter((pause) => pause >= from && pause < from + 1000).length).toBeGreaterThan(5);
-    closeAll(pages);
-  });
+      expect(pages.every(({ page }) => page.of("close")[0]?.["code"] === 1012)).toBe(true);
+      const pauses = pages.map(({ connects }) => (connects.at[1] ?? 0) - closedAt);
+      for (const from of [0, 1000])
+        expect(pauses.filter((pause) => pause >= from && pause < from + 1000).length).toBeGreaterThan(5);
+      closeAll(pages);
+    },
+  );
+});
+
+test("a clock that is set back while it is away does not keep it away", async () => {
+  await using server = await startServer();
+  await using relay = await openRelay(server);
+  using page = openLibrary(relay, patient);
+  await page.until("open");
+  using stack = new DisposableStack();
+  stack.use(fixChance(0.999));
+  relay.cut();
+  await page.until("error", 2);
+  const { now } = Date;
+  stack.defer(() => (Date.now = now));
+  Date.now = () => now() - 3_600_000;
+  relay.mend();
+
+  goOnline();
+
+  await page.until("open", 2);
+});
+
+test("a page that nobody looks at comes back at once, too, when the network does", async () => {
+  await using server = await startServer();
+  await using relay = await openRelay(server);
+  using page = openLibrary(relay, patient);
+  await page.until("open");
+  using stack = new DisposableStack();
+  stack.use(fixChance(0.999));
+  const surroundings = globalThis as { document?: object }; // Bun has none
+  surroundings.document = { visibilityState: "hidden" };
+  stack.defer(() => delete surroundings.document);
+  relay.cut();
+  // After these it waits for more than six seconds.
+  await page.until("error", 6);
+  relay.mend();
+  const since = performance.now();
+
+  goOnline();
+  await page.until("open", 2);
+
+  expect(performance.now() - since).toBeLessThan(3000);
 });
 
 describe("there is never more than one connection", () => {
@@ -176,19 +230,22 @@ describe("there is never more than one connection", () => {
 });
 
 describe("it stays away", () => {
-  test("when it is told to, by the back end", async () => {
-    await using server = await startServer();
-    await using gateway = await openGateway(server);
-    using page = openLibrary(gateway, { ...address, times: { first: 1, cap: 1 } });
-    await page.until("open");
+  test.each(["websocket", "sse"] as const)(
+    "when it is told to, by the back end, over %s",
+    async (transport) => {
+      await using server = await startServer();
+      await using gateway = await openGateway(server);
+      using page = openLibrary(gateway, { ...address, transports: [transport], times: { first: 1, cap: 1 } });
+      await page.until("open");
 
-    await disconnect(server, "userid=123");
-    await page.until("close");
+      await disconnect(server, "userid=123");
+      await page.until("close");
 
-    expect(page.of("close")).toMatchObject([{ code: 4500, willReconnect: false }]);
-    expect(page.push.state).toBe("closed");
-    await expectNothingMore(gateway.calls, 1);
-  });
+      expect(page.of("close")).toMatchObject([{ code: 4500, willReconnect: false }]);
+      expect(page.push.state).toBe("closed");
+      await expectNothingMore(gateway.calls, 1);
+    },
+  );
 
   test("after it has sent more than it may", async () => {
     await using server = await startServer({ "max-receive-rate": "1" });
@@ -240,19 +297,22 @@ describe("it stays away", () => {
   });
 });
 
-test("it comes back when the back end has ended the session for now", async () => {
-  await using server = await startServer();
-  using page = openLibrary(server, address);
-  await page.until("open");
+test.each(["websocket", "sse"] as const)(
+  "it comes back when the back end has ended the session for now, over %s",
+  async (transport) => {
+    await using server = await startServer();
+    using page = openLibrary(server, { ...address, transports: [transport] });
+    await page.until("open");
 
-  await disconnect(server, "userid=123&back=true");
-  await page.until("open", 2);
-  await push(server, "userid=123", "again");
-  await page.untilMessages(1);
+    await disconnect(server, "userid=123&back=true");
+    await page.until("open", 2);
+    await push(server, "userid=123", "again");
+    await page.untilMessages(1);
 
-  expect(page.of("close")).toMatchObject([{ code: 4000, willReconnect: true }]);
-  expect(page.of("open")[1]).toMatchObject({ resumed: true });
-});
+    expect(page.of("close")).toMatchObject([{ code: 4000, willReconnect: true }]);
+    expect(page.of("open")[1]).toMatchObject({ resumed: true });
+  },
+);
 
 describe("a connection that has died in silence is noticed by the idle time that was announced", () => {
   test.each(["websocket", "sse"] as const)("over %s", async (transport) => {
@@ -275,7 +335,7 @@ describe("a connection that has died in silence is noticed by the idle time that
   });
 
   test("and one that only has nothing to say is kept", async () => {
-    await using server = await startServer({ ping: "500ms" });
+    await using server = await startServer({ ping: "1s" });
     await using relay = await openRelay(server);
     using pages = openLibrary(relay, { ...address, transports: ["websocket"] });
     using streams = openLibrary(relay, { ...address, transports: ["sse"] });
@@ -283,7 +343,7 @@ describe("a connection that has died in silence is noticed by the idle time that
     await streams.until("open");
 
     const count = () => relay.passed.split('"type":"position"').length + relay.passed.split("\nid: ").length;
-    await eventually("pings to both, for longer than it waits", () => count() > 12, 20_000);
+    await eventually("pings to both, for longer than it waits", () => count() > 8, 20_000);
 
     expect([...pages.of("close"), ...streams.of("close")]).toEqual([]);
   });

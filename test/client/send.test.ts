@@ -40,19 +40,49 @@ test("what is sent before it is connected goes when it is, in order", async () =
   expect(new Set(await Promise.all(sent))).toEqual(new Set([true]));
 });
 
-test("no more than a hundred wait: what is too many is refused at once, the others go", async () => {
-  await using server = await startServer();
+test("no more than a thousand wait: what is too many is refused at once, the others go", async () => {
+  await using server = await startServer({ "max-receive-rate": "1000" });
   await using relay = await openRelay(server);
   relay.cut();
-  using page = openLibrary(relay, address);
+  using page = openLibrary(relay, { ...address, transports: ["websocket"] });
   await page.until("error");
 
-  const sent = numbers(100).map((text) => page.push.send(text));
-  expect(await page.push.send("101st")).toBe(false);
+  const sent = numbers(1000).map((text) => page.push.send(text));
+  expect(await page.push.send("1,001st")).toBe(false);
   relay.mend();
 
   expect(new Set(await Promise.all(sent))).toEqual(new Set([true]));
   expect(await page.push.send("after")).toBe(true);
+});
+
+test("no more than a thousand wait for an answer either", async () => {
+  await using server = await startServer({ "max-receive-rate": "1000" });
+  using page = openLibrary(server, address);
+  await page.until("open");
+
+  const sent = await Promise.all(numbers(1500).map((text) => page.push.send(text)));
+
+  expect(sent).toEqual(numbers(1500).map((_, index) => index < 1000));
+  expect(await page.push.send("after")).toBe(true);
+});
+
+test("what is no text is sent as the text that it has", async () => {
+  await using receiver = await openReceiver();
+  await using server = await startServer({ webhook: receiver.url });
+  using page = openLibrary(server, address);
+
+  // Pages are not all checked.
+  const sent = [5, null, undefined, { a: 1 }].map((data) => page.push.send(data as unknown as string));
+
+  expect(await Promise.all(sent)).toEqual([true, true, true, true]);
+  const messages = () => receiver.events.filter(({ type }) => type === "message.received");
+  await eventually("four messages", () => messages().length === 4);
+  expect(messages().map(({ data }) => data["message"])).toEqual([
+    "5",
+    "null",
+    "undefined",
+    "[object Object]",
+  ]);
 });
 
 test("what the server refuses was not taken, and is no error of the connection", async () => {

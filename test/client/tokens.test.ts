@@ -4,12 +4,13 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { connect } from "../support/client.ts";
 import { eventually } from "../support/eventually.ts";
+import { openGateway } from "../support/gateway.ts";
 import { openLibrary } from "../support/listening.ts";
 import { openRelay } from "../support/relay.ts";
 import { startServer, type TestServer } from "../support/server.ts";
 import { apiKey, mint, pushWithKey } from "../support/tokens.ts";
 
-setDefaultTimeout(30_000);
+setDefaultTimeout(60_000);
 
 const transports = ["websocket", "sse", "poll"] as const;
 
@@ -110,7 +111,69 @@ describe.each(transports)("over %s", (transport) => {
   });
 });
 
+test("a function that never comes to an end is asked again", async () => {
+  let count = 0;
+  const token = () => (++count === 1 ? new Promise<string>(() => {}) : mint(server, "userid=12"));
+  using page = openLibrary(server, { token, times: { open: 300 } });
+
+  await page.until("open");
+
+  expect(page.told.slice(0, -1)).toEqual([
+    { type: "error", code: "failed", detail: "no answer in time", willReconnect: true },
+  ]);
+});
+
+test("a stream that cannot go on, as there is no token for the next one, is no longer open", async () => {
+  let count = 0;
+  const token = async () => {
+    if (++count > 1) throw new Error("none any more");
+    return await mint(server, "userid=13&expires=2");
+  };
+  using page = openLibrary(server, { token, transports: ["sse"] });
+  await page.until("error");
+
+  expect(page.of("close")).toEqual([{ type: "close", code: 1006, reason: "", willReconnect: true }]);
+  expect(page.push.state).toBe("connecting");
+});
+
 describe.concurrent("before a token expires", () => {
+  test("a stream that goes back to what is better in the middle of that says nothing of it", async () => {
+    await using gateway = await openGateway(server);
+    gateway.upgrades = "refuse";
+    const begin = performance.now();
+    let count = 0;
+    const token = async () => {
+      const given = await mint(server, `userid=25&expires=${++count < 3 ? 3 : 60}`);
+      if (count !== 3) return given;
+      gateway.upgrades = "pass";
+      await eventually("that it is time to go back", () => performance.now() - begin > 5000);
+      return given;
+    };
+    // A stream is over after three quarters of its token's time, just before that.
+    using page = openLibrary(gateway, { token, transports: ["websocket", "sse"], times: { better: 3500 } });
+
+    await page.until("open", 2);
+
+    expect(count).toBe(4);
+    expect(page.told.map(({ type, transport }) => [type, transport])).toEqual([
+      ["open", "sse"],
+      ["open", "websocket"],
+    ]);
+  });
+
+  test("a transport that does not open is given up in its time, though the token is over before", async () => {
+    await using gateway = await openGateway(server);
+    gateway.upgrades = "hang";
+    const { given, token } = issue("26", 2);
+    using page = openLibrary(gateway, { token, transports: ["websocket", "sse"], times: { open: 3000 } });
+
+    await page.until("open");
+
+    expect(page.push.transport).toBe("sse");
+    expect(given.length).toBe(2);
+    expect(page.of("error")).toEqual([]);
+  });
+
   test("a WebSocket goes on with another one, as the same session", async () => {
     const { given, token } = issue("20", 3);
     using page = openLibrary(server, { token, transports: ["websocket"] });

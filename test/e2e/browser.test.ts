@@ -16,7 +16,7 @@ const isMissing = mustSkip("chromium");
 const readme = await Bun.file(join(root, "README.md")).text();
 
 // Chromium itself takes seconds to start on a busy machine.
-setDefaultTimeout(30_000);
+setDefaultTimeout(60_000);
 
 afterAll(closeBrowser);
 

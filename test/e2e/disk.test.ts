@@ -213,9 +213,11 @@ describe.skipIf(mustSkip)("a journal on a disk that is full", () => {
 });
 
 describe.skipIf(mustSkip)("on a disk that is read-only the server does not start, and says why", () => {
-  test("with a file that is there", async () => {
+  test.each(["SIGTERM", "SIGKILL"] as const)("with a file that was there at %s", async (signal) => {
     await using disk = await openDisk();
-    await (await start(disk)).drain();
+    const before = await start(disk);
+    before.signal(signal);
+    await before.exited;
     await disk.makeReadOnly();
 
     const { status, stderr } = await run([compiledFile, "--port=0", `--data=${disk.file}`]);

@@ -10,7 +10,7 @@ import { compiledFile, type ServerProcess, startProcess } from "../support/proce
 import { start } from "../support/program.ts";
 import { type Pushed, type Publisher, publishUntilGone, publishUntilRefused } from "../support/publisher.ts";
 
-setDefaultTimeout(20_000);
+setDefaultTimeout(60_000);
 
 const users = 10;
 const publishers = 12;

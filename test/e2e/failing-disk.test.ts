@@ -2,7 +2,7 @@
  * A disk that fails once, at the worst moment, and a folder that this user may not write to.
  */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { chmodSync, chownSync, copyFileSync } from "node:fs";
+import { chmodSync, chownSync, copyFileSync, symlinkSync } from "node:fs";
 import { dirname } from "node:path";
 import { toReceipt, untilLogged } from "../support/calls.ts";
 import { connect } from "../support/client.ts";
@@ -70,27 +70,54 @@ describe.skipIf(mustSkip("strace"))("a disk that fails once", () => {
   });
 });
 
-test("a file in a folder that this user may not write to is refused in a sentence that names the folder", async () => {
-  await using folder = await makeFolder();
-  const [file, binary] = [folder.file("journal.db"), folder.file("server-push")];
-  await using before = await start(file);
-  await before.drain();
-  copyFileSync(compiledFile, binary);
-  // Root may write anywhere.
+/** What a server says that may write these files, and no others, as root may write any; with the folder as it is. */
+async function runAsNobody(file: string, owned: readonly string[]): Promise<readonly [number, string]> {
   const nobody = 65534;
   const isRoot = process.getuid?.() === 0;
-  if (isRoot) for (const name of [file, `${file}-guard`]) chownSync(name, nobody, nobody);
-  chmodSync(folder.path, 0o555);
-  const asNobody = ["setpriv", `--reuid=${nobody}`, `--regid=${nobody}`, "--clear-groups"];
-
-  const { status, stderr } = await run([...(isRoot ? asNobody : []), binary, "--port=0", `--data=${file}`]);
-
+  await using folder = await makeFolder();
   chmodSync(folder.path, 0o755);
-  expect([status, stderr]).toEqual([
+  const binary = folder.file("server-push");
+  copyFileSync(compiledFile, binary);
+  if (isRoot) for (const name of owned) chownSync(name, nobody, nobody);
+  const asNobody = ["setpriv", `--reuid=${nobody}`, `--regid=${nobody}`, "--clear-groups"];
+  const { status, stderr } = await run([...(isRoot ? asNobody : []), binary, "--port=0", `--data=${file}`]);
+  return [status, stderr];
+}
+
+test("a file in a folder that this user may not write to is refused in a sentence that names the folder", async () => {
+  await using folder = await makeFolder();
+  const file = folder.file("journal.db");
+  await using before = await start(file);
+  await before.drain();
+  using stack = new DisposableStack();
+  chmodSync(folder.path, 0o555);
+  stack.defer(() => chmodSync(folder.path, 0o755));
+
+  expect(await runAsNobody(file, [file, `${file}-guard`])).toEqual([
     1,
     `server-push: --data: "${file}": its folder "${dirname(file)}" must be writable for this user\n`,
   ]);
 });
+
+test.each(["-wal", "-shm"])(
+  "a file whose %s this user may not write to is refused by that name, by whatever name it is called",
+  async (more) => {
+    await using folder = await makeFolder();
+    const [file, link] = [folder.file("journal.db"), folder.file("link.db")];
+    await using before = await start(file);
+    await push(before, "before");
+    await kill(before);
+    symlinkSync(file, link);
+    chmodSync(folder.path, 0o777);
+    chmodSync(`${file}${more}`, 0o444);
+
+    const own = ["", "-wal", "-shm", "-guard"].map((name) => `${file}${name}`);
+    expect(await runAsNobody(link, own)).toEqual([
+      1,
+      `server-push: --data: "${file}${more}": this user may not make, read or write it\n`,
+    ]);
+  },
+);
 
 describe.skipIf(mustSkip("strace"))("a log of events that cannot be written", () => {
   test("takes no message of a client, says so to each, and takes them again afterwards", async () => {

@@ -92,7 +92,7 @@ const push = record(ServerPush.connect({ ...${JSON.stringify(inbox)}, shared: tr
     expect(await receivedUntil(view, expected.at(-1)?.id)).toEqual(expected);
     expect(view.complaints).toEqual([]);
     expect(view.requests.filter((url) => ![http, ws, site.url].includes(new URL(url).origin))).toEqual([]);
-    expect(view.requests).toContain(`${http}/client-shared.mjs?userid=123&compid=inbox`);
+    expect(view.requests).toContain(`${http}/client-shared.mjs?userid=123&compid=inbox&pause=0`);
   },
 );
 
@@ -112,13 +112,13 @@ push.addEventListener("message", ({ data }) => {
 </script>`),
     );
     await untilSessions(service, 1);
-    const pushAndWait = async (text: string): Promise<number> => {
-      const answer = await fetch(`${service.url}/push?${everyKind}&wait=1&message=${text}`);
+    const pushAndWait = async (text: string, wait = 30): Promise<number> => {
+      const answer = await fetch(`${service.url}/push?${everyKind}&wait=${wait}&message=${text}`);
       return JSON.parse(await answer.text()).received;
     };
 
     expect(await pushAndWait("good")).toBe(1);
-    expect(await pushAndWait("bad")).toBe(0);
+    expect(await pushAndWait("bad", 1)).toBe(0);
     expect(await pushAndWait("better")).toBe(1);
 
     expect(await page.evaluate<unknown>("[received.map(({ data }) => data), thrown]")).toEqual([
@@ -171,6 +171,22 @@ async function mintExpired(service: Service): Promise<string> {
   return token;
 }
 
+test.concurrent.skipIf(isMissing)("a page of another site is told that it may not connect", async () => {
+  await using service = await startService(`--api-key=${apiKey}`);
+  await using site = openSite();
+  await using page = await openPage();
+  const token = await mint(service, "userid=123");
+
+  for (const options of [inbox, { ...inbox, token }, { ...inbox, token, transports: ["sse"] }]) {
+    await page.show(site.add(toPage(`http://127.0.0.1:${service.port}`, JSON.stringify(options))));
+    await page.until(`push.state === "closed"`);
+
+    const [error] = await page.evaluate<readonly Told[]>("told");
+    expect(error).toMatchObject({ type: "error", code: "foreign_origin", status: 403, willReconnect: false });
+    expect(error?.detail).toContain("expected one of the same host, or of an allowed origin");
+  }
+});
+
 test.concurrent.skipIf(isMissing)(
   "a page is told in the server's own words what is wrong with its token",
   async () => {
@@ -211,13 +227,13 @@ test.concurrent.skipIf(isMissing)(
     await using page = await openPage();
     const tokens = JSON.stringify([
       await mintExpired(service),
-      await mint(service, "userid=123&expires=3"),
+      await mint(service, "userid=123&expires=10"),
       await mint(service, "userid=123"),
     ]);
     const options = `{ compid: "inbox", token: async () => ${tokens}[asked++] }`;
     await page.show(site.add(`<script>let asked = 0;</script>${toPage(toLocal(service), options)}`));
 
-    await page.until("asked === 3");
+    await page.until("asked === 3", 30_000);
     await pushWithKey(service, everyKind, "for who has the last one");
 
     await page.until("received.length === 1");

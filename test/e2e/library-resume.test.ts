@@ -40,7 +40,7 @@ async function openStream(service: Service, site: Site, url: string, options: ob
   const { id: begin } = await poll(service, { query: "wait=0" });
   const page = await openPage();
   await page.show(site.add(toPage(url, JSON.stringify(options))));
-  await untilSessions(service, 1);
+  await page.until(`push.state === "open"`);
   const publisher = pushOn(service, pauseMs);
   return {
     page,

@@ -9,7 +9,7 @@ import { type Folder, makeFolder } from "../support/folder.ts";
 import { compiledFile, root, startProcess } from "../support/process.ts";
 import { mustSkip } from "../support/system.ts";
 
-setDefaultTimeout(20_000);
+setDefaultTimeout(60_000);
 
 const readme = await Bun.file(`${root}/README.md`).text();
 const [, section = ""] = /^## Security$([^]*?)^## /m.exec(readme) ?? [];

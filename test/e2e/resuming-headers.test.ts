@@ -10,7 +10,7 @@ import { type Service, startService } from "../support/service.ts";
 import { mustSkip, python } from "../support/system.ts";
 
 // A restart, twice, on a busy machine.
-setDefaultTimeout(30_000);
+setDefaultTimeout(60_000);
 
 const startCurl = ({ url }: Service, ...argv: string[]) =>
   start(["curl", "--silent", "--no-buffer", ...argv, `${url}/sse?${everyKind}`]);

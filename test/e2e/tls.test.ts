@@ -10,7 +10,7 @@ import { type Folder, makeFolder } from "../support/folder.ts";
 import { compiledFile, run, type ServerProcess, startProcess } from "../support/process.ts";
 import { mustSkip } from "../support/system.ts";
 
-setDefaultTimeout(20_000);
+setDefaultTimeout(60_000);
 
 const withoutOpenssl = mustSkip("openssl");
 

@@ -45,7 +45,7 @@ class Play implements AsyncDisposable {
   }
 
   async #start(): Promise<ServerProcess> {
-    return (this.#server ??= await startProcess([compiledFile, "--port=0", "--ping=150ms"]));
+    return (this.#server ??= await startProcess([compiledFile, "--port=0", "--ping=1s"]));
   }
 
   async #restart(): Promise<void> {

@@ -10,7 +10,7 @@ import { type Folder, makeFolder } from "../support/folder.ts";
 import { compiledFile, type ServerProcess, startProcess } from "../support/process.ts";
 import { openReceiver, type Receiver } from "../support/receiver.ts";
 
-setDefaultTimeout(30_000);
+setDefaultTimeout(60_000);
 
 async function start(
   receiver: Receiver,
