@@ -1,42 +1,60 @@
 /**
- * The whole proof: the checks, the suite against the source, and the part of it that talks to a server against the
- * compiled file. Ends with one line that counts it all.
+ * The whole proof: the checks, and the tests, which talk to the compiled file, as that is what people run. Ends with one line that
+ * counts it all.
  *
  *   npm test                      everything
  *   npm test -- test/http         only these files, against the source
  */
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import type { Subprocess } from "bun";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { type Counts, runChecks } from "./check.ts";
 import { compiledFile, root } from "./support/process.ts";
 import { installMissing } from "./support/system.ts";
 
-/** What talks to a server is proven of the compiled file, which is what people run; `npm test -- FOLDER` proves it of the source. */
-const serverSuites = ["http", "receive", "cli"];
-/** The same, but it is about who is held up by what: nothing may run beside it, but for what it only tries at random. */
-const loadSuite = "hardening";
-const tries = /^fuzz/;
-/** What is about figures too, or about memory. */
-const heavy = /^(storm|stalled|memory|jitter)\./;
-/** What waits for browsers, and for clients that come back, most of the time; and so does the rest of e2e. */
-const waitingSuites = ["client", "console"];
+/** What is about figures, memory or who is held up by what: nothing may run beside it. */
+const alone = {
+  source: /^webhook\/|^e2e\/(storm|stalled|memory|jitter)\./,
+  compiled: /^hardening\/(?!fuzz)/,
+};
+/** What looks into the source. */
+const source = /^[^/]*$|^(auth|journal|model)\//;
+/** All else waits most of the time: for browsers, for processes, for clients that come back; and longer, beside each other. */
+const together = { two: ["--parallel=2"], four: ["--parallel=4"] };
+/** A test that takes longer has failed, and so has a suite: one of its tests may be in a loop without an end. */
+const testMs = 60_000;
+const suiteMs = 600_000;
+const stopMs = 5000;
 
 const chosen = process.argv.slice(2);
 const reports = await mkdtemp(join(tmpdir(), "server-push-test-"));
 const total: Counts = { passed: 0, failed: 0, skipped: 0 };
+/** What runs just now; whether it was told to stop. */
+let running: Subprocess | undefined;
+let isStopped = false;
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
+  process.on(signal, () => {
+    isStopped = true;
+    stop();
+  });
 try {
   installMissing();
-  if (chosen.length > 0) add(await suite("source", chosen, {}));
+  if (chosen.length > 0) add(await suite("from source", chosen, {}));
   else {
     add(runChecks());
     build();
-    const { alone, load, beside, waiting } = await divide();
     const compiled = { TEST_BINARY: compiledFile };
-    add(await suite("source", alone, {}));
-    add(await suite("load", load, compiled));
-    const both = [suite("compiled", beside, compiled), suite("waiting", waiting, {}, "afterwards")];
-    for (const counts of await Promise.all(both)) add(counts);
+    const tests = Array.from(new Bun.Glob("**/*.test.ts").scanSync(join(root, "test"))).toSorted();
+    const kinds = Object.groupBy(tests, (path) => {
+      if (alone.source.test(path)) return "figures";
+      if (alone.compiled.test(path)) return "compiled";
+      return source.test(path) ? "source" : "together";
+    });
+    add(await suite("from source", toPaths(kinds.source), {}, together.two));
+    add(await suite("figures", toPaths(kinds.figures), {}));
+    add(await suite("under load", toPaths(kinds.compiled), compiled));
+    add(await suite("together", toPaths(kinds.together), compiled, together.four));
   }
 } finally {
   await rm(reports, { recursive: true });
@@ -44,32 +62,8 @@ try {
 process.stdout.write(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped\n`);
 process.exitCode = total.failed === 0 ? 0 : 1;
 
-function toPath(name: string): string {
-  return join("test", name);
-}
-
-/** All there is, by what may run beside what. */
-async function divide(): Promise<Record<"alone" | "load" | "beside" | "waiting", readonly string[]>> {
-  const folders = await readdir(join(root, "test"));
-  const apart = new Set([...serverSuites, ...waitingSuites, loadSuite, "e2e"]);
-  const others = folders.filter((name) => !apart.has(name));
-  const e2e = Object.groupBy(await readTests("e2e"), (path) =>
-    heavy.test(basename(path)) ? "alone" : "waiting",
-  );
-  const hardening = Object.groupBy(await readTests(loadSuite), (path) =>
-    tries.test(basename(path)) ? "beside" : "load",
-  );
-  return {
-    alone: [...others.map(toPath), ...(e2e.alone ?? [])],
-    load: hardening.load ?? [],
-    beside: [...serverSuites.map(toPath), ...(hardening.beside ?? [])],
-    waiting: [...waitingSuites.map(toPath), ...(e2e.waiting ?? [])],
-  };
-}
-
-async function readTests(folder: string): Promise<readonly string[]> {
-  const names = await readdir(join(root, toPath(folder)));
-  return names.filter((name) => name.endsWith(".test.ts")).map((name) => toPath(join(folder, name)));
+function toPaths(names: readonly string[] = []): readonly string[] {
+  return names.map((name) => join("test", name));
 }
 
 function build(): void {
@@ -81,46 +75,66 @@ function build(): void {
   if (exitCode !== 0) total.failed++;
 }
 
-/**
- * Runs these files with Bun's test runner, and counts by its JUnit report.
- *
- * @param shown when it says what it says: beside another suite, only when it is over
- */
+/** Runs these files with Bun's test runner, and counts by its JUnit report. */
 async function suite(
   name: string,
   files: readonly string[],
   environment: Record<string, string>,
-  shown: "live" | "afterwards" = "live",
+  options: readonly string[] = [],
 ): Promise<Counts> {
+  if (isStopped) return { passed: 0, failed: 1, skipped: 0 };
   const report = join(reports, `${name}.xml`);
-  const command = [
-    "--max-http-header-size=262144",
-    "test",
-    ...files,
-    "--reporter=junit",
-    `--reporter-outfile=${report}`,
-  ];
-  const isLive = shown === "live";
-  if (isLive) process.stdout.write(`\ntests: ${name}\n`);
-  const child = Bun.spawn([process.execPath, ...command], {
+  const flags = [`--timeout=${testMs}`, "--reporter=junit", `--reporter-outfile=${report}`];
+  const command = ["test", ...options, ...files, ...flags];
+  process.stdout.write(`\ntests: ${name}\n`);
+  running = Bun.spawn([process.execPath, ...command], {
     cwd: root,
-    env: { ...process.env, ...environment },
-    stdout: isLive ? "inherit" : "pipe",
-    stderr: isLive ? "inherit" : "pipe",
+    // As the server is started; and so that the processes of a test run that has several have it too.
+    env: { ...process.env, BUN_OPTIONS: "--max-http-header-size=262144", ...environment },
+    stdout: "inherit",
+    stderr: "inherit",
+    // A group of its own.
+    detached: true,
   });
-  const said = [child.stdout, child.stderr].map((stream) => stream?.text());
-  const exitCode = await child.exited;
-  if (!isLive) process.stdout.write(`\ntests: ${name}\n${(await Promise.all(said)).join("")}`);
+  const { pid, exited } = running;
+  const timer = setTimeout(() => {
+    process.stdout.write(`\n${name}: not over in ${suiteMs / 1000} s\n`);
+    stop();
+  }, suiteMs);
+  const exitCode = await exited;
+  clearTimeout(timer);
+  endGroup(pid);
   const [, tests, failures, skipped] =
     /<testsuites[^>]* tests="(\d+)"[^>]* failures="(\d+)"[^>]* skipped="(\d+)"/.exec(
       await Bun.file(report)
         .text()
         .catch(() => ""),
     ) ?? [];
-  const failed = Number(failures ?? 0);
-  // A file that cannot be loaded, or a run that dies, is in no report.
-  if (exitCode !== 0 && failed === 0) return { passed: 0, failed: 1, skipped: 0 };
-  return { passed: Number(tests) - failed - Number(skipped), failed, skipped: Number(skipped) };
+  // A run that dies, or ends itself, makes no report; a file that cannot be loaded is in none.
+  if (tests === undefined) return { passed: 0, failed: 1, skipped: 0 };
+  const failed = Number(failures);
+  return {
+    passed: Number(tests) - failed - Number(skipped),
+    failed: exitCode === 0 ? failed : Math.max(failed, 1),
+    skipped: Number(skipped),
+  };
+}
+
+/** Lets what runs say what it was at; what does not end by itself is ended. */
+function stop(): void {
+  if (running === undefined) return;
+  const { pid } = running;
+  running.kill("SIGTERM");
+  setTimeout(() => endGroup(pid), stopMs).unref();
+}
+
+/** Ends what tests that have failed have left behind. */
+function endGroup(pid: number): void {
+  try {
+    process.kill(-pid, "SIGKILL");
+  } catch {
+    // There is nothing left.
+  }
 }
 
 function add(counts: Counts): void {

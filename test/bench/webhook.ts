@@ -14,11 +14,25 @@ const senders = 500;
 const sentPerSecond = 10_000;
 const pushedPerSecond = 1000;
 const pushLanes = 16;
+/** As many as a webhook has. */
+const webhookConnections = 32;
 const pollMs = 20;
 
-/** @param rate of requests; @param p99 of what is pushed meanwhile, over that without a webhook */
-export function received(extent: Extent, targets: { readonly rate: Target; readonly p99: Target }): Case {
-  return {
+/** Who posts to the back end meanwhile. */
+type Poster = "the webhook" | "nobody" | "another process";
+
+/**
+ * Twice: over a server whose clients send as much, but to nobody; and over the same while another process makes the same requests, which is
+ * what is left when the machine's own part is taken out. On two cores every thread is in the way of all others.
+ *
+ * @param rate of requests; @param p99 of what is pushed meanwhile, over the baseline's
+ */
+export function received(
+  extent: Extent,
+  targets: { readonly rate: Target; readonly p99: Target },
+): readonly Case[] {
+  const baselines = { nobody: "no webhook", "another process": "no webhook, but the same requests" } as const;
+  return (["nobody", "another process"] as const).map((poster) => ({
     title: `--webhook: ${sentPerSecond} client messages a second, and ${pushedPerSecond} pushes a second to others`,
     rounds: extent.webhookRounds,
     figures: [
@@ -27,14 +41,17 @@ export function received(extent: Extent, targets: { readonly rate: Target; reado
       { value: "p99", title: "latency of a push p99", unit: "ms", target: targets.p99 },
       ...shareFigures,
     ],
-    ours: (programs) => open(programs, extent, true),
-    baseline: { name: "no webhook", open: (programs) => open(programs, extent, false) },
-  };
+    ours: (programs) => open(programs, extent, "the webhook"),
+    baseline: { name: baselines[poster], open: (programs) => open(programs, extent, poster) },
+  }));
 }
 
-async function open(programs: Programs, extent: Extent, hasWebhook: boolean): Promise<Contender> {
+async function open(programs: Programs, extent: Extent, poster: Poster): Promise<Contender> {
   await using stack = new AsyncDisposableStack();
+  const hasWebhook = poster === "the webhook";
   const backEnd = stack.use(await programs.start("backEnd", "anywhere"));
+  const other =
+    poster === "another process" ? stack.use(await programs.start("backEnd", "anywhere")) : undefined;
   const flags = hasWebhook ? [`--webhook=${backEnd.url}`, "--webhook-events=message.received"] : [];
   const server = stack.use(await programs.start("memory", "anywhere", flags));
   const audience = stack.use(new Audience());
@@ -78,7 +95,8 @@ async function open(programs: Programs, extent: Extent, hasWebhook: boolean): Pr
       const takenBefore = await readTaken(backEnd);
       let sent = 0;
       const cost = await measureCost(server, async () => {
-        [sent] = await Promise.all([sendAll(), withPublishers(server, pushLanes, pushAll)]);
+        const posting = other && postAll(other, backEnd, extent.webhookMs);
+        [sent] = await Promise.all([sendAll(), withPublishers(server, pushLanes, pushAll), posting]);
         await audience.untilArrived(audience.messages);
         if (hasWebhook) await within("the webhook", untilTaken(backEnd, takenBefore + sent));
       });
@@ -95,6 +113,15 @@ async function untilTaken(backEnd: ServerProcess, count: number): Promise<void> 
     if (taken === count) return;
     await Bun.sleep(pollMs);
   }
+}
+
+/** @throws Error when it could not keep up: the machine would be less busy than it is said to be */
+async function postAll(other: ServerProcess, { url: to }: ServerProcess, ms: number): Promise<void> {
+  const order = { to, perSecond: sentPerSecond, ms, connections: webhookConnections };
+  const query = Object.entries(order).map(([name, value]) => `${name}=${encodeURIComponent(value)}`);
+  const posted = Number(await (await fetch(`${other.url}post?${query.join("&")}`)).text());
+  const expected = (sentPerSecond * ms) / 1000;
+  if (posted < expected) throw new Error(`the other process posted ${posted}, expected ${expected}`);
 }
 
 async function readTaken({ url }: ServerProcess): Promise<number> {
