@@ -12,13 +12,14 @@ import { checkBody, checkEvent, checkTtl, type Draft, maxEventBytes, maxKeyBytes
 import type { Metrics } from "../metrics.ts";
 import { checkName, readQuery } from "../query.ts";
 import { checkSessionId } from "../session.ts";
+import { splitArray, splitLines } from "./batch-items.ts";
 import { readBatch } from "./body.ts";
 import type { Connections } from "./listener.ts";
 import { describeBatch } from "./openapi.ts";
 import { headersOf, readIdempotencyKey } from "./publish.ts";
 
-/** How many items are checked before everything else has its turn. */
-const sliceCount = 1000;
+/** How much JSON is read before everything else has its turn, in characters. */
+const sliceLength = 16 * 1024;
 
 export interface BatchRoutesParts {
   readonly access: Access;
@@ -41,7 +42,9 @@ export function batchRoutes(parts: BatchRoutesParts) {
       const publisher = access.checkPublisher(request);
       readQuery(request.url, []);
       const { type, text } = await readBatch(request, maxBatch);
-      const drafts = await toDrafts(type === "application/json" ? readArray(text) : readLines(text));
+      const drafts = await toDrafts(
+        (type === "application/json" ? splitArray : splitLines)(text, maxMessage),
+      );
       const idempotencyKey = readIdempotencyKey(request.headers);
       const { receipts, repeated } = await hub.publishAll(drafts, { idempotencyKey, publisher });
       metrics.pushed((performance.now() - began) / 1000);
@@ -53,14 +56,19 @@ export function batchRoutes(parts: BatchRoutesParts) {
     { parse: "none", detail: describeBatch() },
   );
 
-  async function toDrafts(items: Iterable<unknown>): Promise<Draft[]> {
+  async function toDrafts(items: Iterable<string>): Promise<Draft[]> {
     const drafts: Draft[] = [];
-    for (const item of items) {
+    let length = 0;
+    for (const json of items) {
       const index = drafts.length;
       if (index === maxBatchCount)
         throw new PushError("too_large", `the batch has more items than the limit, ${maxBatchCount}`);
-      if (index > 0 && index % sliceCount === 0) await setImmediate();
-      drafts.push(inItem(index, () => toDraft(item, maxMessage)));
+      length += json.length;
+      if (length > sliceLength) {
+        length = 0;
+        await setImmediate();
+      }
+      drafts.push(inItem(index, () => toDraft(parse(json), maxMessage)));
     }
     if (drafts.length === 0)
       throw new PushError("malformed_body", "the batch is empty, expected at least 1 item");
@@ -78,30 +86,11 @@ function inItem<Result>(index: number, act: () => Result): Result {
   }
 }
 
-function readArray(text: string): readonly unknown[] {
-  const parsed = parse(text, "the body");
-  if (Array.isArray(parsed)) return parsed;
-  throw new PushError("malformed_body", "the body is not an array, expected a JSON array of items");
-}
-
-/** NDJSON: a value a line; lines with nothing on them are skipped. */
-function* readLines(text: string): Generator<unknown> {
-  let index = 0;
-  for (let start = 0; start < text.length;) {
-    let end = text.indexOf("\n", start);
-    if (end === -1) end = text.length;
-    const line = end > start ? text.slice(start, end).trim() : "";
-    start = end + 1;
-    if (line === "") continue;
-    yield inItem(index++, () => parse(line, "it"));
-  }
-}
-
-function parse(text: string, what: string): unknown {
+function parse(json: string): unknown {
   try {
-    return JSON.parse(text);
+    return JSON.parse(json);
   } catch {
-    throw new PushError("malformed_body", `${what} is not JSON`);
+    throw new PushError("malformed_body", "it is not JSON");
   }
 }
 

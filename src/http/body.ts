@@ -58,6 +58,7 @@ async function readBytes(request: Request, limit: number, what: string): Promise
   let bytes = new Uint8Array(Math.min(limit, firstBytes));
   let size = 0;
   let chunks = 0;
+  let small = 0;
   for await (const chunk of request.body ?? []) {
     const end = size + chunk.byteLength;
     if (end > limit) throw new PushError("too_large", `${what} is larger than the limit, ${limit} bytes`);
@@ -68,6 +69,12 @@ async function readBytes(request: Request, limit: number, what: string): Promise
     }
     bytes.set(chunk, size);
     size = end;
+    small = chunk.byteLength < smallChunk ? small + 1 : 0;
+    if (small >= mostSmall && size > firstBytes)
+      throw new PushError(
+        "malformed_body",
+        `${what} comes in chunks that are too small, expected at least ${smallChunk} bytes in each, or Content-Length`,
+      );
     if (++chunks % chunksAtOnce === 0) await setImmediate();
   }
   return bytes.subarray(0, size);
@@ -76,6 +83,10 @@ async function readBytes(request: Request, limit: number, what: string): Promise
 const firstBytes = 64 * 1024;
 /** How many chunks are taken before everything else has its turn. */
 const chunksAtOnce = 1000;
+
+/** Beyond the first bytes, so many in a row of less than this are refused: reading them takes all others' time, and nobody needs them. */
+const smallChunk = 16;
+const mostSmall = 500;
 
 /** The media type of a body that can be read: in lower case, without parameters; "" when none is given. */
 function readType(given: Headers, isKnown: (type: string) => boolean, expected: string): string {

@@ -109,6 +109,61 @@ describe("chunks of one byte", () => {
   }, 30_000);
 });
 
+describe("JSON that is hard to read", () => {
+  const size = 4 * 2 ** 20;
+  const fill = (toPart: (index: number) => string, end: string) => {
+    let text = "[";
+    for (let index = 0; text.length < size - 30; index++) text += toPart(index);
+    return text + end;
+  };
+  const everyShape = fill((index) => `{"p${index}":1},`, "1]");
+
+  // As a whole, each would take a quarter of a second to a whole one; the largest that an item may be takes a tenth of that.
+  test.each([
+    ["an array in a million others", fill(() => "[", ""), "too_large", 413],
+    ["an object in a million others", fill(() => '{"a":', ""), "too_large", 413],
+    [
+      "an object with a million names",
+      fill((index) => `${index === 0 ? "{" : ","}"p${index}":1`, "}]"),
+      "too_large",
+      413,
+    ],
+    ["a million empty arrays", fill(() => "[],", "1]"), "malformed_body", 400],
+    ["a hundred thousand objects, each with a name of its own", everyShape, "unknown_parameter", 400],
+  ])(
+    "such as %s holds up nobody",
+    async (_, text, code, status) => {
+      const { peakBytes } = await siege.withstand(
+        async ({ port }) =>
+          repeat(5, async () => {
+            const array = { target: "/batch", type: "application/json", body: Buffer.from(text) };
+            expect(await post(port, array)).toBe(status);
+            expect(await post(port, { ...array, type: ndjson })).toBe(413);
+          }),
+        code === "too_large"
+          ? { [rejections(code)]: 10 }
+          : { [rejections(code)]: 5, [rejections("too_large")]: 5 },
+      );
+      expect(peakBytes).toBeLessThan(128 * 2 ** 20);
+    },
+    30_000,
+  );
+
+  test("an item as long as it may be, of arrays in each other, holds up nobody", async () => {
+    const longest = 6 * (65_536 + 128 + 128 + 64 + 128) + 8192;
+    const items = Array.from({ length: 10 }, () => "[".repeat(longest - 1));
+
+    await siege.withstand(
+      async ({ port }) =>
+        repeat(5, async () => {
+          const body = Buffer.from(items.join("\n"));
+          expect(await post(port, { target: "/batch", type: ndjson, body })).toBe(400);
+        }),
+      { [rejections("malformed_body")]: 5 },
+    );
+  });
+});
+
 describe("a compressed bomb", () => {
   /** A quarter of a gigabyte in a quarter of a megabyte. */
   const plain = Buffer.alloc(256 * 2 ** 20);

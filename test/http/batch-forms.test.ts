@@ -138,6 +138,8 @@ test("ids that are the names of what every object has are ids like any other", a
 const array = "application/json";
 const lines = "application/x-ndjson";
 const gzip = Bun.gzipSync(`[${a}]`);
+const notArray =
+  "the body is not an array, expected a JSON array of items; for an item a line, send Content-Type: application/x-ndjson";
 
 describe("a body that is no batch", () => {
   test.each<
@@ -152,21 +154,26 @@ describe("a body that is no batch", () => {
       "malformed_body",
       "the batch is empty, expected at least 1 item",
     ],
-    ["nothing", "", array, "malformed_body", "the body is not JSON"],
-    ["a byte order mark", "\ufeff", array, "malformed_body", "the body is not JSON"],
-    ["broken JSON", `[${a},]`, array, "malformed_body", "the body is not JSON"],
-    ["two arrays", `[${a}][${a}]`, array, "malformed_body", "the body is not JSON"],
-    ["lines as an array", `${a}\n${b}`, array, "malformed_body", "the body is not JSON"],
-    ["an array that never closes", "[".repeat(1_000_000), array, "malformed_body", "the body is not JSON"],
-    ["one object", a, array, "malformed_body", "the body is not an array, expected a JSON array of items"],
-    ["null", "null", array, "malformed_body", "the body is not an array, expected a JSON array of items"],
+    ["nothing", "", array, "malformed_body", notArray],
+    ["a byte order mark", "\ufeff", array, "malformed_body", notArray],
     [
-      "a text",
-      '"hello"',
+      "two arrays",
+      `[${a}][${a}]`,
       array,
       "malformed_body",
-      "the body is not an array, expected a JSON array of items",
+      "the body goes on after its array, expected its end",
     ],
+    ["lines as an array", `${a}\n${b}`, array, "malformed_body", notArray],
+    [
+      "an array that never closes",
+      "[".repeat(100_000),
+      array,
+      "malformed_body",
+      "the body ends within item 0, expected the end of its array",
+    ],
+    ["one object", a, array, "malformed_body", notArray],
+    ["null", "null", array, "malformed_body", notArray],
+    ["a text", '"hello"', array, "malformed_body", notArray],
     [
       "Latin-1",
       Buffer.from('["\xe9"]', "latin1"),

@@ -6,7 +6,7 @@ import { batchForms, postBatch, toArray, toLines, toReceipts } from "../support/
 import { push, receiveUntil, toOffset, toProblem } from "../support/calls.ts";
 import { inChunks } from "../support/chunks.ts";
 import { connect } from "../support/client.ts";
-import { openRaw } from "../support/raw.ts";
+import { exchange, openRaw } from "../support/raw.ts";
 import { startServer, type TestServer } from "../support/server.ts";
 
 let server: TestServer;
@@ -50,6 +50,26 @@ describe("with --max-batch 1KiB", () => {
     await raw.write(`800\r\n${good.padEnd(2048, "\n")}\r\n`);
 
     expect((await raw.answer()).status).toBe(413);
+  });
+});
+
+describe("a batch without Content-Length", () => {
+  test("may come in chunks of 16 bytes, or in smaller ones up to 64 KiB", async () => {
+    const larger = await exchange(server, toChunked("\n".repeat(16), 2 ** 20));
+    const shorter = await exchange(server, toChunked("\n", 65_000));
+
+    expect([larger.status, shorter.status]).toEqual([202, 202]);
+  });
+
+  test("is refused when it goes on in chunks of 15 bytes", async () => {
+    const { status, body } = await exchange(server, toChunked("\n".repeat(15), 2 ** 20));
+
+    expect(status).toBe(400);
+    expect(JSON.parse(body)).toMatchObject({
+      code: "malformed_body",
+      detail:
+        "batch comes in chunks that are too small, expected at least 16 bytes in each, or Content-Length",
+    });
   });
 });
 
@@ -114,6 +134,61 @@ test("a message may be as large as --max-message, however large the batch", asyn
   expect(answer.status).toBe(200);
   expect(await receiveUntil(client, "end")).toEqual(sent);
 });
+
+describe("the JSON of an item", () => {
+  // A message of 1 KiB, ids, an event and a key whose every byte is written as six characters, and 8 KiB for what is around them.
+  const longest = 6 * (1024 + 128 + 128 + 64 + 128) + 8192;
+
+  test.each(batchForms)(
+    "is as long as its message may need, and no longer, in $name",
+    async ({ toBatch }) => {
+      const around = ([first, item]: readonly string[]) => {
+        const { body, type } = toBatch([1, 2]);
+        return { body: body.replace("1", first ?? "").replace("2", item ?? ""), type };
+      };
+
+      const taken = await postBatch(server, around([good, ofLength(longest)]));
+      const refused = await postBatch(server, around([good, ofLength(longest + 1)]));
+
+      expect(taken.status).toBe(202);
+      expect(refused.status).toBe(413);
+      expect(await toProblem(refused)).toMatchObject({
+        code: "too_large",
+        item: 1,
+        detail:
+          "item 1: its JSON is longer than 17024 characters, the limit where a message has up to 1024 bytes",
+      });
+    },
+  );
+
+  test.each(batchForms)("may have everything at its limit and escaped, in $name", async ({ toBatch }) => {
+    await using client = await connect(server, "userid=1");
+    const { body, type } = toBatch([1]);
+    const item = `{"userid":"1","message":"${escape(1024)}","event":"${escape(64)}","key":"${escape(128)}"}`;
+
+    const answer = await postBatch(server, { body: body.replace("1", () => item), type });
+
+    expect(answer.status).toBe(200);
+    expect(await client.next()).toBe("a".repeat(1024));
+  });
+});
+
+/** A request with so many bytes in chunks like this one, and with a message at its end. */
+function toChunked(chunk: string, bytes: number): string {
+  const head = `POST /batch HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: ${lines}\r\nTransfer-Encoding: chunked`;
+  const chunks = `${chunk.length.toString(16)}\r\n${chunk}\r\n`.repeat(bytes / chunk.length);
+  return `${head}\r\n\r\n${chunks}${good.length.toString(16)}\r\n${good}\r\n0\r\n\r\n`;
+}
+
+/** An item of exactly so many characters. */
+function ofLength(length: number): string {
+  return `${good.slice(0, -1)}${" ".repeat(length - good.length)}}`;
+}
+
+/** A text of so many bytes, as it is in JSON at its longest. */
+function escape(size: number): string {
+  return "\\u0061".repeat(size);
+}
 
 /** A batch of exactly so many bytes. */
 function ofBytes(size: number) {

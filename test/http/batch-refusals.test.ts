@@ -25,7 +25,7 @@ const wrong: readonly Wrong[] = [
   ["a text", '"hello"', "malformed_body", ["not an object"]],
   ["null", "null", "malformed_body", ["not an object"]],
   ["an array", '[{"all":true,"message":"m"}]', "malformed_body", ["not an object"]],
-  ["an array in a hundred thousand others", nested(100_000), "malformed_body", ["not an object"]],
+  ["an array in five thousand others", nested(5000), "malformed_body", ["not an object"]],
   [
     "an unknown property",
     '{"userid":"1","comp":"x","message":"m"}',
@@ -74,7 +74,7 @@ const wrong: readonly Wrong[] = [
   ],
   [
     "a message that is deeply nested",
-    `{"all":true,"message":${nested(100_000)}}`,
+    `{"all":true,"message":${nested(5000)}}`,
     "invalid_parameter",
     ["array"],
   ],
@@ -280,6 +280,24 @@ describe("a line of NDJSON that is not JSON", () => {
       detail: "item 2: it is not JSON",
       item: 2,
     });
+  });
+});
+
+test.each([
+  ["a comma after the last", `${good},${good},`],
+  ["two commas", `${good},${good},,${good}`],
+  ["no comma", `${good},${good},${good}${good}`],
+  ["a bracket of the other kind", `${good},${good},{"message":[}]`],
+  ["a line break in a string", `${good},${good},"\n"`],
+  ["text", `${good},${good},hello`],
+])("an array with %s is refused by the number of that item", async (_, items) => {
+  const answer = await postBatch(server, { body: `[${items}]`, type: "application/json" });
+
+  expect(answer.status).toBe(400);
+  expect(await toProblem(answer)).toMatchObject({
+    code: "malformed_body",
+    detail: "item 2: it is not JSON",
+    item: 2,
   });
 });
 
