@@ -1,19 +1,18 @@
 /**
- * A batch in its items, each as the JSON that it came as: so that they can be read one by one, with a turn for everybody else in between.
- * JSON that is made to be hard to read takes a server 50 times as long as what is pushed, for as many bytes.
+ * The items of a batch, read a part at a time: so that everybody else can have a turn in between, and that who sends JSON which is made to
+ * be hard to read, 50 times as hard as what is pushed, takes no more than a part's time.
  */
 import { maxIdBytes } from "../address.ts";
 import { PushError } from "../errors.ts";
 import { maxEventBytes, maxKeyBytes } from "../message.ts";
 
 /**
- * The items of a JSON array; whether each of them is JSON is for whoever reads it to find out. With that, what it takes is what
- * `JSON.parse` does.
+ * The items of a JSON array, some at a time. What it takes, and what comes out of all, is what `JSON.parse` makes of the whole.
  *
  * @param maxMessage in bytes; an item that is too long for any such message is refused
  * @throws PushError `malformed_body`, `too_large`
  */
-export function* splitArray(text: string, maxMessage: number): Generator<string, void> {
+export function* readArray(text: string, maxMessage: number): Generator<readonly unknown[], void> {
   const first = skipSpace(text, 0);
   if (text.charCodeAt(first) !== bracketOpen)
     throw new PushError(
@@ -21,19 +20,47 @@ export function* splitArray(text: string, maxMessage: number): Generator<string,
       "the body is not an array, expected a JSON array of items; for an item a line, send Content-Type: application/x-ndjson",
     );
   const start = skipSpace(text, first + 1);
-  const end = text.charCodeAt(start) === bracketClose ? start : yield* splitItems(text, start, maxMessage);
+  const end = text.charCodeAt(start) === bracketClose ? start : yield* readItems(text, start, maxMessage);
   if (skipSpace(text, end + 1) < text.length)
     throw new PushError("malformed_body", "the body goes on after its array, expected its end");
 }
 
 /** @returns where the bracket is that closes the array */
-function* splitItems(text: string, begin: number, maxMessage: number): Generator<string, number> {
-  let start = begin;
-  for (let index = 0; ; index++) {
-    const end = findEnd(text, start, maxMessage, index);
-    yield text.slice(start, end);
-    if (text.charCodeAt(end) === bracketClose) return end;
-    start = end + 1;
+function* readItems(text: string, begin: number, maxMessage: number): Generator<readonly unknown[], number> {
+  let [start, first] = [begin, 0];
+  for (let [at, index] = [begin, 0]; ; index++) {
+    const end = findEnd(text, at, maxMessage, index);
+    at = end + 1;
+    const isLast = text.charCodeAt(end) === bracketClose;
+    if (isLast || end - start >= partLength) {
+      // Each by itself would leave twice the garbage, between what is kept.
+      yield parseAll(text.slice(start, end), first, maxMessage);
+      [start, first] = [at, index + 1];
+    }
+    if (isLast) return end;
+  }
+}
+
+/** @param first the number of the first item; a failure names its own */
+function parseAll(items: string, first: number, maxMessage: number): readonly unknown[] {
+  const array = `[${items}]`;
+  try {
+    return JSON.parse(array);
+  } catch {
+    for (let [at, index] = [1, first]; at < array.length; index++) {
+      const end = findEnd(array, at, maxMessage, index);
+      parseItem(array.slice(at, end), index);
+      at = end + 1;
+    }
+    throw new PushError("malformed_body", "the body is not JSON");
+  }
+}
+
+function parseItem(json: string, item: number): unknown {
+  try {
+    return JSON.parse(json);
+  } catch {
+    throw new PushError("malformed_body", `item ${item}: it is not JSON`, item);
   }
 }
 
@@ -56,18 +83,25 @@ function findEnd(text: string, start: number, maxMessage: number, item: number):
   throw new PushError("malformed_body", `the body ends within item ${item}, expected the end of its array`);
 }
 
-/** The lines of NDJSON that have something on them. */
-export function* splitLines(text: string, maxMessage: number): Generator<string, void> {
+/** The items of NDJSON, some at a time: a line each, but for those with nothing on them. */
+export function* readLines(text: string, maxMessage: number): Generator<readonly unknown[], void> {
   const something = /\S/g;
   const longest = toLongest(maxMessage);
+  let [part, length]: [unknown[], number] = [[], 0];
   for (let index = 0; something.test(text); index++) {
     const start = something.lastIndex - 1;
     const found = text.indexOf("\n", start);
     const end = found === -1 ? text.length : found;
     if (end - start > longest) refuseLonger(index, maxMessage);
-    yield text.slice(start, end);
+    part.push(parseItem(text.slice(start, end), index));
+    length += end - start;
+    if (length >= partLength) {
+      yield part;
+      [part, length] = [[], 0];
+    }
     something.lastIndex = end;
   }
+  yield part;
 }
 
 /** The longest item, in characters: of each byte, JSON makes six at most (\u0007). */
@@ -76,6 +110,9 @@ function toLongest(maxMessage: number): number {
 }
 
 const ofNamesAndSpace = 8 * 1024;
+
+/** How much is read at a time, in characters; and no more than one item on top. */
+const partLength = 16 * 1024;
 
 function refuseLonger(item: number, maxMessage: number): never {
   throw new PushError(

@@ -12,14 +12,11 @@ import { checkBody, checkEvent, checkTtl, type Draft, maxEventBytes, maxKeyBytes
 import type { Metrics } from "../metrics.ts";
 import { checkName, readQuery } from "../query.ts";
 import { checkSessionId } from "../session.ts";
-import { splitArray, splitLines } from "./batch-items.ts";
+import { readArray, readLines } from "./batch-items.ts";
 import { readBatch } from "./body.ts";
 import type { Connections } from "./listener.ts";
 import { describeBatch } from "./openapi.ts";
 import { headersOf, readIdempotencyKey } from "./publish.ts";
-
-/** How much JSON is read before everything else has its turn, in characters. */
-const sliceLength = 16 * 1024;
 
 export interface BatchRoutesParts {
   readonly access: Access;
@@ -42,9 +39,7 @@ export function batchRoutes(parts: BatchRoutesParts) {
       const publisher = access.checkPublisher(request);
       readQuery(request.url, []);
       const { type, text } = await readBatch(request, maxBatch);
-      const drafts = await toDrafts(
-        (type === "application/json" ? splitArray : splitLines)(text, maxMessage),
-      );
+      const drafts = await toDrafts((type === "application/json" ? readArray : readLines)(text, maxMessage));
       const idempotencyKey = readIdempotencyKey(request.headers);
       const { receipts, repeated } = await hub.publishAll(drafts, { idempotencyKey, publisher });
       metrics.pushed((performance.now() - began) / 1000);
@@ -56,19 +51,16 @@ export function batchRoutes(parts: BatchRoutesParts) {
     { parse: "none", detail: describeBatch() },
   );
 
-  async function toDrafts(items: Iterable<string>): Promise<Draft[]> {
+  async function toDrafts(given: Iterable<readonly unknown[]>): Promise<Draft[]> {
     const drafts: Draft[] = [];
-    let length = 0;
-    for (const json of items) {
-      const index = drafts.length;
-      if (index === maxBatchCount)
-        throw new PushError("too_large", `the batch has more items than the limit, ${maxBatchCount}`);
-      length += json.length;
-      if (length > sliceLength) {
-        length = 0;
-        await setImmediate();
+    for (const items of given) {
+      for (const item of items) {
+        const index = drafts.length;
+        if (index === maxBatchCount)
+          throw new PushError("too_large", `the batch has more items than the limit, ${maxBatchCount}`);
+        drafts.push(inItem(index, () => toDraft(item, maxMessage)));
       }
-      drafts.push(inItem(index, () => toDraft(parse(json), maxMessage)));
+      await setImmediate();
     }
     if (drafts.length === 0)
       throw new PushError("malformed_body", "the batch is empty, expected at least 1 item");
@@ -83,14 +75,6 @@ function inItem<Result>(index: number, act: () => Result): Result {
   } catch (error) {
     if (error instanceof PushError) throw new PushError(error.code, `item ${index}: ${error.detail}`, index);
     throw error;
-  }
-}
-
-function parse(json: string): unknown {
-  try {
-    return JSON.parse(json);
-  } catch {
-    throw new PushError("malformed_body", "it is not JSON");
   }
 }
 
