@@ -67,20 +67,26 @@ function parseItem(json: string, item: number): unknown {
 /** Where the comma or the bracket is that ends an item. */
 function findEnd(text: string, start: number, maxMessage: number, item: number): number {
   let depth = 0;
-  let inString = false;
   const last = Math.min(text.length, start + toLongest(maxMessage) + 1);
   for (let at = start; at < last; at++) {
     const code = text.charCodeAt(at);
-    if (inString) {
-      if (code === backslash) at++;
-      else if (code === quotationMark) inString = false;
-    } else if (code === quotationMark) inString = true;
+    if (code === quotationMark) at = findStringEnd(text, at);
     else if (depth === 0 && (code === comma || code === bracketClose)) return at;
     else if (code === bracketOpen || code === braceOpen) depth++;
     else if (code === bracketClose || code === braceClose) depth--;
   }
   if (last < text.length) refuseLonger(item, maxMessage);
   throw new PushError("malformed_body", `the body ends within item ${item}, expected the end of its array`);
+}
+
+/** Where the quotation mark is that ends a string: the next before which there are no backslashes, or an even number of them. */
+function findStringEnd(text: string, start: number): number {
+  for (let end = text.indexOf('"', start + 1); end !== -1; end = text.indexOf('"', end + 1)) {
+    let before = end;
+    while (text.charCodeAt(before - 1) === backslash) before--;
+    if ((end - before) % 2 === 0) return end;
+  }
+  return text.length;
 }
 
 /** The items of NDJSON, some at a time: a line each, but for those with nothing on them. */

@@ -241,7 +241,7 @@ const options: readonly Short[] = [
 
 const batches: readonly Short[] = [
   ["a batch with a query", "POST /batch?userid=1", "unknown_parameter", ['"userid"', "none"]],
-  ["a batch that is not JSON", "POST /batch", "malformed_body", ["JSON"], { ...json, body: "[" }],
+  ["a batch that is not whole", "POST /batch", "malformed_body", ["item 0", "array"], { ...json, body: "[" }],
   [
     "a batch that is one object",
     "POST /batch",
