@@ -20,7 +20,7 @@ const own = ["open", "close", "reset", "error", "message"] as const;
 /** How many messages may wait for who iterates. */
 const maxBuffered = 10_000;
 /** How many messages may wait to be sent, or for the server's answer. */
-const maxSending = 1000;
+const maxSending = 400;
 
 type Listener = ((event: Event) => unknown) | { handleEvent(event: Event): void };
 

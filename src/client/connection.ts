@@ -63,7 +63,7 @@ export interface Times {
   /** Up to where the pause before coming back is chosen at random: this much at first, twice as much each time, but not more than `cap`. */
   readonly first: number;
   readonly cap: number;
-  /** At least this much after a restart, or where there were too many. */
+  /** At least this much after a restart, where there were too many, and on top of what the server asks for. */
   readonly spread: number;
   /** A connection that has lasted so long counts as one that works. */
   readonly steady: number;
@@ -261,10 +261,13 @@ export function openConnection({ server, order, position, emit, times }: Connect
     else if (isTold) emit({ type: "close", code, reason, willReconnect: true });
     isTold = false;
     if (openedAt && Date.now() - openedAt >= times.steady) attempts = 0;
-    if (isExpired(code) && !attempts++) return 0;
-    const window = Math.min(times.cap, times.first * 2 ** attempts++);
-    const spread = isCrowded(code) ? Math.max(window, times.spread) : window;
-    return Math.min((problem?.retryAfter || 0) * 1000 + Math.random() * spread, longestTimeout);
+    if (isExpired(code) && !attempts) return attempts++;
+    const retryAfterMs = (problem?.retryAfter || 0) * 1000;
+    const window = Math.max(
+      Math.min(times.cap, times.first * 2 ** attempts++),
+      retryAfterMs || isCrowded(code) ? times.spread : 0,
+    );
+    return Math.min(retryAfterMs + Math.random() * window, longestTimeout);
   }
 
   function take(frame: ServerFrame, transport: Transport): void {

@@ -118,7 +118,7 @@ export interface Push extends EventTarget, AsyncIterable<PushMessage> {
   ): void;
 
   /**
-   * Sends a text to the back end. Up to 1,000 wait for a connection, or for the server's answer.
+   * Sends a text to the back end. Up to 400 wait for a connection, or for the server's answer.
    *
    * @returns whether the server has taken it: false also when nobody knows, as the connection was lost meanwhile, and when too
    *   many wait, over a transport that cannot send, or after `close()`

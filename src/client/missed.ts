@@ -1,6 +1,7 @@
 /**
- * What a tab has not had, when another one has the connection: one call, without a session.
+ * What a tab has not had, when another one has the connection: one call fetches it, without a session, and what comes meanwhile waits.
  */
+import type { Notice } from "./connection.ts";
 import {
   calling,
   type Ending,
@@ -45,4 +46,36 @@ export async function fetchMissed(
     clearTimeout(timer);
     signal.removeEventListener("abort", end);
   }
+}
+
+/** Whether no server of ours has said so: there was no answer, or one of whatever is on the way. */
+export function isOfNobody(problem: Problem | undefined): boolean {
+  return !problem || problem.code === "unexpected" || problem.code === unreachable.code;
+}
+
+/** What waits while what was missed is fetched; over it, all of that is fetched too. */
+const maxHeld = 1000;
+
+/** Lets a notice wait, in place of all that can be fetched where those are too many. */
+export function letWait(held: Notice[], notice: Notice): void {
+  if (held.push(notice) <= maxHeld) return;
+  // The last message stays: by what was before it, it shows that there is more to be fetched.
+  const last = held.findLast((one) => one.type === "message" && canBeFetched(one));
+  held.splice(0, held.length, ...held.filter((one) => one === last || !canBeFetched(one)));
+}
+
+/** An answer to what a tab has sent has no id, and is in no journal. */
+function canBeFetched(notice: Notice): boolean {
+  return notice.type === "position" || (notice.type === "message" && notice.message.id !== undefined);
+}
+
+/** Whether who is at this position has had what is at that one. */
+export function isUpTo(position: string | undefined, id = ""): boolean {
+  const [, epoch, offset] = split(id);
+  const [, ownEpoch, ownOffset] = split(position);
+  return id === "" || id === position || (epoch === ownEpoch && Number(offset) <= Number(ownOffset));
+}
+
+function split(id = ""): readonly string[] {
+  return /^(.*)-(\d+)$/.exec(id) ?? [];
 }

@@ -24,8 +24,9 @@ import {
   type Notice,
   type openConnection,
 } from "./connection.ts";
-import { fetchMissed } from "./missed.ts";
+import { fetchMissed, isOfNobody, isUpTo, letWait } from "./missed.ts";
 import { surroundings } from "./surroundings.ts";
+import { unreachable } from "./transports.ts";
 
 /** What tabs say to each other. */
 interface Word {
@@ -46,13 +47,14 @@ type Opened = Extract<Notice, { readonly type: "open" }>;
 type Closed = Extract<Notice, { readonly type: "close" }>;
 type Timer = ReturnType<typeof setTimeout>;
 
-/** What waits while what was missed is fetched; over it, all of that is fetched too. */
-const maxHeld = 1000;
 /**
  * How many messages of a tab the leader may have been asked to send, and has not said what became of them; and how many of all tabs the
  * leader may have. More at once than a server refuses, it ends the session for, and for good.
  */
-const maxAsked = 1000;
+const maxAsked = 400;
+/** So often a tab that leads may have had no token before it lets another one lead; and what another one has missed may not have come. */
+const mostFailed = 3;
+const mostUnfetched = 5;
 /** What was missed is asked for at least so often, whatever who is on the way asks for: until then what comes waits, too. */
 const longestPauseMs = 60_000;
 /** Who leads says something at least about every half minute, in milliseconds. */
@@ -84,6 +86,8 @@ export function share(name: string, options: ConnectionOptions, connect: typeof 
   const asked = new Map<string, string>();
   /** Of who leads: what its connection was given, and has not said what became of. */
   const given = new Set<string>();
+  /** How often in a row it led and had no token. */
+  let failed = 0;
   const closing = new AbortController();
   const { signal } = closing;
   const channel = new BroadcastChannel(name);
@@ -219,6 +223,8 @@ export function share(name: string, options: ConnectionOptions, connect: typeof 
         if (type === "message") position = notice.message.id ?? position;
         emit(notice);
         if (isOwn && type === "close" && !signal.aborted) leave();
+        if (type === "open") failed = 0;
+        if (type === "error" && notice.code === "failed" && ++failed === mostFailed) giveWay();
       },
     });
     connection = own;
@@ -242,6 +248,19 @@ export function share(name: string, options: ConnectionOptions, connect: typeof 
     const own = connection;
     connection = undefined;
     own?.close();
+  }
+
+  /** Lets others lead for a while, if there are any. */
+  function giveWay(): void {
+    failed = 0;
+    if (signal.aborted) return;
+    stepDown();
+    isQueued = true;
+    release?.();
+    setTimeout(() => {
+      isQueued = false;
+      wake();
+    }, times.cap);
   }
 
   /** Of the connection of who leads, as it is for somebody who has just come: whether it has come back is of no account to that one. */
@@ -284,10 +303,9 @@ export function share(name: string, options: ConnectionOptions, connect: typeof 
       if (asked.delete(notice.ref)) emit(notice);
       return;
     }
-    if (held) {
-      if (held.push(notice) > maxHeld) held.splice(0, maxHeld + 1, ...held.filter((one) => !isPlaced(one)));
-      return;
-    }
+    const isLast = type === "close" && !notice.willReconnect;
+    if (held && !isLast) return letWait(held, notice);
+    held = undefined;
     if (type === "error") return emit(notice);
     if (type === "close") {
       const wasOpen = state.type === "open";
@@ -331,10 +349,8 @@ export function share(name: string, options: ConnectionOptions, connect: typeof 
     asked.clear();
   }
 
-  function has(id = ""): boolean {
-    const [, epoch, offset] = split(id);
-    const [, ownEpoch, ownOffset] = split(position);
-    return id === "" || id === position || (epoch === ownEpoch && Number(offset) <= Number(ownOffset));
+  function has(id: string | undefined): boolean {
+    return isUpTo(position, id);
   }
 
   /** Fetches what this tab has not had; what the leader passes on meanwhile waits. */
@@ -348,10 +364,16 @@ export function share(name: string, options: ConnectionOptions, connect: typeof 
       if (signal.aborted || held !== own) return;
       if (!answer) {
         const isFinal = problem && isForGood(problem, server);
-        if (problem?.status) emit({ type: "error", ...problem, willReconnect: !isFinal });
+        if (problem && problem.code !== unreachable.code)
+          emit({ type: "error", ...problem, willReconnect: !isFinal });
         if (isFinal) {
           emit({ ...lost, reason: problem.detail, willReconnect: false });
           return leave();
+        }
+        // Whatever is on the way may let no polls through: then it goes on from there with a connection of its own, which is for all.
+        if (attempts === mostUnfetched && state.type === "open" && isOfNobody(problem)) {
+          held = undefined;
+          return request({ steal: true });
         }
         const window = Math.min(times.cap, times.first * 2 ** attempts++);
         const pause = (problem?.retryAfter || 0) * 1000 + Math.random() * window;
@@ -374,13 +396,4 @@ export function share(name: string, options: ConnectionOptions, connect: typeof 
     held = undefined;
     for (const notice of own) follow(notice);
   }
-}
-
-/** Whether it is what can be fetched. */
-function isPlaced({ type }: Notice): boolean {
-  return type === "message" || type === "position";
-}
-
-function split(id = ""): readonly string[] {
-  return /^(.*)-(\d+)$/.exec(id) ?? [];
 }

@@ -133,8 +133,8 @@ export async function calling<Result>(
     if (answer.ok) return await work(answer);
     const { status, headers } = answer;
     // Ours is a problem of RFC 9457; whatever is on the way may say anything.
-    const said = (await answer.json().catch(() => ({}))) as Partial<Problem>;
-    const { code = "unexpected", detail = `the answer is ${status}` } = said;
+    const said = (await answer.json().catch(() => {})) as Partial<Problem> | undefined;
+    const { code = "unexpected", detail = `the answer is ${status}` } = said?.detail ? said : {};
     return { problem: { code, detail, status, retryAfter: Number(headers.get("retry-after")) } };
   } catch (error) {
     return signal.aborted ? {} : { problem: { ...unreachable, detail: String(error) } };

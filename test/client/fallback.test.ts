@@ -5,6 +5,7 @@ import { describe, expect, test } from "bun:test";
 import type { Transport } from "../../src/client/contract.d.ts";
 import { disconnect, push, pushToAll, toReceipt, type Target, untilSessions } from "../support/calls.ts";
 import { eventually } from "../support/eventually.ts";
+import { openGate } from "../support/gate.ts";
 import { openGateway } from "../support/gateway.ts";
 import { type Library, type Message, openLibrary } from "../support/listening.ts";
 import { openRelay } from "../support/relay.ts";
@@ -302,4 +303,21 @@ test("a stream is let go when the server has said why it ends, whoever keeps it 
   await page.until("close", 3);
 
   await eventually("all but the last has ended", () => ended >= begun - 1 && begun > 3);
+});
+
+test.each([
+  ["its own code", 404, { code: 404, message: "no route" }],
+  ["a code and a status of its own", 403, { code: "WAF_BLOCKED", status: 403 }],
+  ["nothing", 400, null],
+  ["a list", 400, ["code"]],
+] as const)("a proxy that refuses with JSON of %s is not taken for the server", async (_, status, said) => {
+  await using server = await startServer();
+  await using gate = openGate(server, () => Response.json(said, { status }));
+  using page = openLibrary(gate, { ...address, transports: ["sse"], times: short });
+  await page.until("error", 2);
+  gate.open();
+
+  await page.until("open");
+
+  expect(page.of("error")[0]).toMatchObject({ code: "unexpected", status, willReconnect: true });
 });

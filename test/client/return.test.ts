@@ -5,6 +5,7 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import type { Transport } from "../../src/client/contract.d.ts";
 import { disconnect, push, untilSessions } from "../support/calls.ts";
 import { eventually } from "../support/eventually.ts";
+import { openGate } from "../support/gate.ts";
 import { openGateway } from "../support/gateway.ts";
 import { type Library, openLibrary } from "../support/listening.ts";
 import { openRelay } from "../support/relay.ts";
@@ -164,6 +165,23 @@ describe("the pause before it comes back", () => {
       closeAll(pages);
     },
   );
+});
+
+test("who is told when to come back comes some time after that, each at another", async () => {
+  await using server = await startServer();
+  await using gate = openGate(server, () =>
+    Response.json({ code: "overloaded", detail: "later" }, { status: 503, headers: { "Retry-After": "1" } }),
+  );
+  const pages = openAll(gate, 50, { first: 1, spread: 2000 }, "poll");
+  await Promise.all(pages.map(({ page }) => page.until("error")));
+  gate.open();
+  await Promise.all(pages.map(({ page }) => page.until("open")));
+
+  const pauses = pages.map(({ connects }) => (connects.at[1] ?? 0) - (connects.at[0] ?? 0));
+  expect(Math.min(...pauses)).toBeGreaterThanOrEqual(995);
+  for (const from of [1000, 2000])
+    expect(pauses.filter((pause) => pause >= from && pause < from + 1000).length).toBeGreaterThan(5);
+  closeAll(pages);
 });
 
 test("a clock that is set back while it is away does not keep it away", async () => {

@@ -7,7 +7,7 @@ import { openGateway } from "../support/gateway.ts";
 import { openLibrary } from "../support/listening.ts";
 import { openReceiver } from "../support/receiver.ts";
 import { openRelay } from "../support/relay.ts";
-import { startServer } from "../support/server.ts";
+import { readMetrics, startServer } from "../support/server.ts";
 
 const address = { userid: "123", compid: "inbox" };
 const numbers = (count: number) => Array.from({ length: count }, (_, index) => `${index}`);
@@ -40,30 +40,51 @@ test("what is sent before it is connected goes when it is, in order", async () =
   expect(new Set(await Promise.all(sent))).toEqual(new Set([true]));
 });
 
-test("no more than a thousand wait: what is too many is refused at once, the others go", async () => {
+test("no more than 400 wait: what is too many is refused at once, the others go", async () => {
   await using server = await startServer({ "max-receive-rate": "1000" });
   await using relay = await openRelay(server);
   relay.cut();
   using page = openLibrary(relay, { ...address, transports: ["websocket"] });
   await page.until("error");
 
-  const sent = numbers(1000).map((text) => page.push.send(text));
-  expect(await page.push.send("1,001st")).toBe(false);
+  const sent = numbers(400).map((text) => page.push.send(text));
+  expect(await page.push.send("401st")).toBe(false);
   relay.mend();
 
   expect(new Set(await Promise.all(sent))).toEqual(new Set([true]));
   expect(await page.push.send("after")).toBe(true);
 });
 
-test("no more than a thousand wait for an answer either", async () => {
+test("no more than 400 wait for an answer either", async () => {
   await using server = await startServer({ "max-receive-rate": "1000" });
   using page = openLibrary(server, address);
   await page.until("open");
 
-  const sent = await Promise.all(numbers(1500).map((text) => page.push.send(text)));
+  const sent = await Promise.all(numbers(900).map((text) => page.push.send(text)));
 
-  expect(sent).toEqual(numbers(1500).map((_, index) => index < 1000));
+  expect(sent).toEqual(numbers(900).map((_, index) => index < 400));
   expect(await page.push.send("after")).toBe(true);
+});
+
+test("as many as may wait are no more than a server takes at once, with what was missed acknowledged", async () => {
+  await using server = await startServer();
+  await using relay = await openRelay(server);
+  using page = openLibrary(relay, { ...address, transports: ["websocket"] });
+  await page.until("open");
+  relay.cut();
+  await page.until("error");
+
+  const sent = numbers(400).map((text) => page.push.send(text));
+  const missed = fetch(`${server.url}/push?userid=123&message=missed&wait=20`);
+  await eventually(
+    "the wait",
+    async () => (await readMetrics(server)).get("server_push_receipt_waits") === 1,
+  );
+  relay.mend();
+
+  expect(new Set(await Promise.all(sent))).toEqual(new Set([true]));
+  expect(await (await missed).json()).toMatchObject({ received: 1 });
+  expect(page.of("close").map(({ code }) => code)).toEqual([1006]);
 });
 
 test("what is no text is sent as the text that it has", async () => {

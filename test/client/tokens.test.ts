@@ -354,3 +354,28 @@ test("what stands in the way and is no server of ours is asked again, whatever i
       await proxy.stop(true);
     }
 });
+
+test("who is told that its token is over comes at once, and then after pauses that double", async () => {
+  const { random } = Math;
+  using stack = new DisposableStack();
+  stack.defer(() => (Math.random = random));
+  Math.random = () => 0.999;
+  const ended = `event: push.welcome\nid: e-0\ndata: {"session":"s","id":"e-0","idle":25}\n\nevent: push.close\ndata: {"code":4001,"reason":"expired"}\n\n`;
+  await using proxy = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => new Response(ended) });
+  const asked: number[] = [];
+  const token = () => {
+    asked.push(performance.now());
+    return "";
+  };
+  const times = { first: 100, cap: 60_000 };
+  using page = openLibrary({ url: proxy.url.href }, { token, transports: ["sse"], times });
+
+  await page.until("close", 5);
+
+  const [atOnce = Number.NaN, ...pauses] = asked.slice(1).map((at, index) => at - (asked[index] ?? 0));
+  expect(atOnce).toBeLessThan(100);
+  for (const [index, pause] of pauses.slice(0, 3).entries()) {
+    expect(pause).toBeGreaterThan(200 * 2 ** index - 5);
+    expect(pause).toBeLessThan(400 * 2 ** index);
+  }
+});

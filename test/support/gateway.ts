@@ -1,6 +1,6 @@
 /**
  * A proxy as some networks have it: it refuses to upgrade connections or leaves them hanging, holds streams back as long as they go
- * on, or loses polls and files. It counts what comes through.
+ * on, refuses or loses polls, or loses files. It counts what comes through.
  *
  *   await using gateway = await openGateway(server);
  *   gateway.upgrades = "refuse";
@@ -16,7 +16,7 @@ export interface Gateway extends AsyncDisposable {
   /** What becomes of a stream of events that begins now. */
   streams: "pass" | "hold";
   /** What becomes of a poll that begins now. */
-  polls: "pass" | "hang";
+  polls: "pass" | "refuse" | "hang";
   /** What becomes of the file that tabs share their connection by, when it is asked for now. */
   files: "pass" | "hang";
   /** The transport of each call, in their order; `probe` is `/ws` without a handshake. */
@@ -48,8 +48,9 @@ export async function openGateway(server: { readonly port: number }): Promise<Ga
         if (call === "poll" && gateway.polls === "hang") held.add(client);
         if (call === "file" && gateway.files === "hang") held.add(client);
       }
-      if (call !== "websocket" || gateway.upgrades === "pass") upstream.write(chunk);
-      else if (gateway.upgrades === "refuse") client.end(refusal);
+      const becomes = call === "websocket" ? gateway.upgrades : call === "poll" ? gateway.polls : "pass";
+      if (becomes === "refuse") client.end(refusal);
+      else if (becomes === "pass" || call === "poll") upstream.write(chunk);
     });
     upstream.on("data", (chunk) => {
       // By now who opened it has also ended what was before it, on whichever thread that is done.

@@ -1,0 +1,140 @@
+/**
+ * Tabs of one origin that share a connection, where one of them is behind or cannot have what it needs, such as a token.
+ */
+import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
+import { postBatch, toArray } from "../support/batches.ts";
+import { closeBrowser, openPage } from "../support/browser.ts";
+import { disconnect, push } from "../support/calls.ts";
+import { eventually } from "../support/eventually.ts";
+import { openGateway } from "../support/gateway.ts";
+import { openSite, receivedUntil, toldOf, toLibraryPage, toLocal, toPage } from "../support/pages.ts";
+import { startServer } from "../support/server.ts";
+import { mustSkip } from "../support/system.ts";
+import { shared } from "../support/tabs.ts";
+
+const isMissing = mustSkip("chromium");
+
+// Chromium takes seconds to start on a busy machine.
+setDefaultTimeout(60_000);
+
+afterAll(closeBrowser);
+
+/** Chance has no say: every pause is as short as it may be. */
+const hasty = "<script>Math.random = () => 0.01;</script>";
+
+/** A page whose token is made by this function. */
+function toPageOf(server: { readonly port: number }, token: string, options: object = shared): string {
+  return hasty + toPage(toLocal(server), `{ ...${JSON.stringify(options)}, token: ${token} }`);
+}
+
+test.concurrent.skipIf(isMissing)(
+  "more than may wait while a tab catches up is fetched, too, whatever comes after it",
+  async () => {
+    await using server = await startServer({ ping: "1s" });
+    await using site = openSite();
+    await using leader = await openPage();
+    await leader.show(site.add(toLibraryPage(server, shared)));
+    await leader.until(`push.state === "open"`);
+    await push(server, "userid=123", "kept");
+    // The second answer says that nothing more was missed, and comes when that is not true any more.
+    const late = `<script>
+const own = fetch;
+let polls = 0;
+fetch = async (url, options) => {
+  const answer = await own(url, options);
+  if (String(url).includes("/poll") && ++polls === 2) await new Promise((resolve) => (globalThis.answerPoll = resolve));
+  return answer;
+};
+</script>`;
+    await using follower = await openPage();
+    await follower.show(site.add(late + toLibraryPage(server, { ...shared, since: "all" })));
+    await follower.until("globalThis.answerPoll !== undefined");
+
+    const items = Array.from({ length: 1001 }, (_, index) => ({ userid: "123", message: `${index}` }));
+    await postBatch(server, toArray(items));
+    await leader.until("received.length === 1002");
+    // Of this, the tabs are told where the journal is.
+    const { id: elsewhere } = await push(server, "userid=456", "for somebody else");
+    await leader.until(`push.position === "${elsewhere}"`);
+    await follower.evaluate("void answerPoll()");
+
+    const { id } = await push(server, "userid=123", "end");
+    const texts = ["kept", ...items.map(({ message }) => message), "end"];
+    expect((await receivedUntil(follower, id)).map(({ data }) => data)).toEqual(texts);
+  },
+);
+
+test.concurrent.skipIf(isMissing)(
+  "a tab without a token says so, and goes when all are told to",
+  async () => {
+    await using server = await startServer();
+    await using site = openSite();
+    await using leader = await openPage();
+    await leader.show(site.add(toLibraryPage(server, shared)));
+    await leader.until(`push.state === "open"`);
+    await push(server, "userid=123", "kept");
+    await using follower = await openPage();
+    const failing = `() => { throw new Error("signed out"); }`;
+    await follower.show(site.add(toPageOf(server, failing, { ...shared, since: "all" })));
+    await follower.until(`told.some(({ type }) => type === "error")`);
+
+    await disconnect(server, "userid=123");
+    await follower.until(`push.state === "closed"`);
+
+    const [error] = await toldOf(follower, "error");
+    expect(error).toMatchObject({ code: "failed", detail: "Error: signed out", willReconnect: true });
+    const closes = await toldOf(follower, "close");
+    expect(closes).toMatchObject([{ code: 4500, willReconnect: false }]);
+    expect(await leader.evaluate("push.state")).toBe("closed");
+  },
+);
+
+test.concurrent.skipIf(isMissing)("a tab that has no token lets another one lead", async () => {
+  await using server = await startServer();
+  await using site = openSite();
+  await using leader = await openPage();
+  await leader.show(site.add(toPageOf(server, `() => { throw new Error("signed out"); }`)));
+  await leader.until(`told.some(({ type }) => type === "error")`);
+  await using follower = await openPage();
+  await follower.show(site.add(toPageOf(server, `() => ""`)));
+
+  for (const page of [follower, leader]) await page.until(`push.state === "open"`);
+
+  const { id } = await push(server, "userid=123", "for both");
+  for (const page of [follower, leader])
+    expect((await receivedUntil(page, id)).map(({ data }) => data)).toEqual(["for both"]);
+});
+
+test.concurrent.skipIf(isMissing)("a tab alone that had no token goes on when it has one", async () => {
+  await using server = await startServer();
+  await using site = openSite();
+  await using page = await openPage();
+  const failing = `() => { if (told.length < 4) throw new Error("not yet"); return ""; }`;
+  await page.show(site.add(toPageOf(server, failing)));
+
+  await page.until(`push.state === "open"`, 50_000);
+
+  expect((await toldOf(page, "error")).length).toBe(4);
+});
+
+test.concurrent.skipIf(isMissing)(
+  "a tab whose polls are not let through leads itself, and so has what it has missed",
+  async () => {
+    await using server = await startServer();
+    await using gateway = await openGateway(server);
+    gateway.polls = "refuse";
+    await using site = openSite();
+    await using leader = await openPage();
+    await leader.show(site.add(toLibraryPage(gateway, shared)));
+    await leader.until(`push.state === "open"`);
+    await push(server, "userid=123", "kept");
+    await using follower = await openPage();
+    await follower.show(site.add(hasty + toLibraryPage(gateway, { ...shared, since: "all" })));
+    await eventually("polls that are refused", () => gateway.calls.includes("poll"));
+
+    const { id } = await push(server, "userid=123", "live");
+
+    for (const page of [follower, leader])
+      expect((await receivedUntil(page, id)).map(({ data }) => data)).toEqual(["kept", "live"]);
+  },
+);
