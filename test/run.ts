@@ -89,8 +89,8 @@ async function suite(
   process.stdout.write(`\ntests: ${name}\n`);
   running = Bun.spawn([process.execPath, ...command], {
     cwd: root,
-    // As the server is started; and so that the processes of a test run that has several have it too.
-    env: { ...process.env, BUN_OPTIONS: "--max-http-header-size=262144", ...environment },
+    // As the server is started, in all processes of a run that has several; and where a test that was left to run alone is refused.
+    env: { CI: "1", ...process.env, BUN_OPTIONS: "--max-http-header-size=262144", ...environment },
     stdout: "inherit",
     stderr: "inherit",
     // A group of its own.

@@ -64,6 +64,8 @@ function run(argv) {
     child.kill("SIGTERM");
   };
   process.on("SIGTERM", stop);
+  // A server reads its keys and certificates again.
+  process.on("SIGHUP", () => child.kill("SIGHUP"));
   child.on("exit", (code, signal) => {
     if (signal === null) process.exit(code);
     process.removeAllListeners(signal);
