@@ -19,7 +19,7 @@ const alone = {
   compiled: /^hardening\/(?!fuzz)/,
 };
 /** What looks into the source. */
-const source = /^[^/]*$|^(auth|journal|model)\//;
+const source = /^[^/]*$|^(auth|journal)\//;
 /** All else waits most of the time: for browsers, for processes, for clients that come back; and longer, beside each other. */
 const together = { two: ["--parallel=2"], four: ["--parallel=4"] };
 /** A test that takes longer has failed, and so has a suite: one of its tests may be in a loop without an end. */
