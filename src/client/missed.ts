@@ -56,12 +56,13 @@ export function isOfNobody(problem: Problem | undefined): boolean {
 /** What waits while what was missed is fetched; over it, all of that is fetched too. */
 const maxHeld = 1000;
 
-/** Lets a notice wait, in place of all that can be fetched where those are too many. */
+/** Lets a notice wait, in place of all that can be fetched where those are too many; the oldest of what cannot be is lost where even that is. */
 export function letWait(held: Notice[], notice: Notice): void {
   if (held.push(notice) <= maxHeld) return;
   // The last message stays: by what was before it, it shows that there is more to be fetched.
   const last = held.findLast((one) => one.type === "message" && canBeFetched(one));
-  held.splice(0, held.length, ...held.filter((one) => one === last || !canBeFetched(one)));
+  const kept = new Set([...held.filter((one) => !canBeFetched(one)).slice(-maxHeld / 2), last]);
+  held.splice(0, held.length, ...held.filter((one) => kept.has(one)));
 }
 
 /** An answer to what a tab has sent has no id, and is in no journal. */

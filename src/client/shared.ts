@@ -53,7 +53,7 @@ type Timer = ReturnType<typeof setTimeout>;
  */
 const maxAsked = 400;
 /** So often a tab that leads may have had no token before it lets another one lead; and what another one has missed may not have come. */
-const mostFailed = 3;
+const fewFailed = 3;
 const mostUnfetched = 5;
 /** What was missed is asked for at least so often, whatever who is on the way asks for: until then what comes waits, too. */
 const longestPauseMs = 60_000;
@@ -86,8 +86,8 @@ export function share(name: string, options: ConnectionOptions, connect: typeof 
   const asked = new Map<string, string>();
   /** Of who leads: what its connection was given, and has not said what became of. */
   const given = new Set<string>();
-  /** How often in a row it led and had no token. */
-  let failed = 0;
+  /** How often it led and had no token since there was a connection, and how often it may before another one leads. */
+  let [failed, mostFailed] = [0, fewFailed];
   const closing = new AbortController();
   const { signal } = closing;
   const channel = new BroadcastChannel(name);
@@ -223,8 +223,8 @@ export function share(name: string, options: ConnectionOptions, connect: typeof 
         if (type === "message") position = notice.message.id ?? position;
         emit(notice);
         if (isOwn && type === "close" && !signal.aborted) leave();
-        if (type === "open") failed = 0;
-        if (type === "error" && notice.code === "failed" && ++failed === mostFailed) giveWay();
+        if (type === "open") [failed, mostFailed] = [0, fewFailed];
+        if (type === "error" && notice.code === "failed" && ++failed >= mostFailed) void giveWay();
       },
     });
     connection = own;
@@ -250,17 +250,16 @@ export function share(name: string, options: ConnectionOptions, connect: typeof 
     own?.close();
   }
 
-  /** Lets others lead for a while, if there are any. */
-  function giveWay(): void {
+  /** Lets another one lead, if one waits for that; the next time that is later. */
+  async function giveWay(): Promise<void> {
+    const own = connection;
     failed = 0;
-    if (signal.aborted) return;
+    const { pending = [] } = await navigator.locks.query();
+    if (own !== connection || signal.aborted || !pending.some((one) => one.name === name)) return;
+    mostFailed *= 2;
     stepDown();
-    isQueued = true;
     release?.();
-    setTimeout(() => {
-      isQueued = false;
-      wake();
-    }, times.cap);
+    wake();
   }
 
   /** Of the connection of who leads, as it is for somebody who has just come: whether it has come back is of no account to that one. */
@@ -371,7 +370,7 @@ export function share(name: string, options: ConnectionOptions, connect: typeof 
           return leave();
         }
         // Whatever is on the way may let no polls through: then it goes on from there with a connection of its own, which is for all.
-        if (attempts === mostUnfetched && state.type === "open" && isOfNobody(problem)) {
+        if (attempts >= mostUnfetched && state.type === "open" && isOfNobody(problem)) {
           held = undefined;
           return request({ steal: true });
         }

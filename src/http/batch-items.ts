@@ -43,6 +43,8 @@ function* readItems(text: string, begin: number, maxMessage: number): Generator<
 
 /** @param first the number of the first item; a failure names its own */
 function parseAll(items: string, first: number, maxMessage: number): readonly unknown[] {
+  // Without an item, the brackets around it would be an array by themselves.
+  if (skipSpace(items, 0) === items.length) parseItem(items, first);
   const array = `[${items}]`;
   try {
     return JSON.parse(array);
@@ -99,7 +101,7 @@ export function* readLines(text: string, maxMessage: number): Generator<readonly
     const found = text.indexOf("\n", start);
     const end = found === -1 ? text.length : found;
     if (end - start > longest) refuseLonger(index, maxMessage);
-    part.push(parseItem(text.slice(start, end), index));
+    part.push(parseItem(text.slice(start, end).trimEnd(), index));
     length += end - start;
     if (length >= partLength) {
       yield part;

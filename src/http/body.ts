@@ -70,7 +70,7 @@ async function readBytes(request: Request, limit: number, what: string): Promise
     bytes.set(chunk, size);
     size = end;
     small = chunk.byteLength < smallChunk ? small + 1 : 0;
-    if (small >= mostSmall && size > firstBytes)
+    if (small >= mostSmall && size > mostInSmall)
       throw new PushError(
         "malformed_body",
         `${what} comes in chunks that are too small, expected at least ${smallChunk} bytes in each, or Content-Length`,
@@ -84,9 +84,13 @@ const firstBytes = 64 * 1024;
 /** How many chunks are taken before everything else has its turn. */
 const chunksAtOnce = 1000;
 
-/** Beyond the first bytes, so many in a row of less than this are refused: reading them takes all others' time, and nobody needs them. */
+/**
+ * A body may come as a program happens to write it, a word at a time; but beyond so many bytes, so many chunks in a row that are so small are
+ * refused: reading them takes all others' time.
+ */
+const mostInSmall = 2 ** 18;
 const smallChunk = 16;
-const mostSmall = 500;
+const mostSmall = 900;
 
 /** The media type of a body that can be read: in lower case, without parameters; "" when none is given. */
 function readType(given: Headers, isKnown: (type: string) => boolean, expected: string): string {

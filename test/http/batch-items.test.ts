@@ -84,6 +84,18 @@ test("what is damaged is an array exactly where it is one as a whole", () => {
   expect(damaged).toBeGreaterThan(500);
 });
 
+test.each([
+  ["a comma at the end of a part", (long: string) => `[${long},]`],
+  ["nothing between two commas, and a part of space", (long: string) => `[${long},${" ".repeat(17_000)},1]`],
+  ["nothing before a comma", (long: string) => `[,${long}]`],
+])("an array with %s is none", (_, toText) => {
+  for (let length = 16_000; length < 16_800; length++) {
+    const text = toText(`"${"x".repeat(length)}"`);
+    expect(parseWhole(text)).toBeUndefined();
+    expect(parseParts(text)).toBeUndefined();
+  }
+});
+
 test("any text made of JSON's own characters is an array exactly where it is one as a whole", () => {
   fc.assert(
     fc.property(fc.string({ unit: pieces, maxLength: 12 }), (text) => {
@@ -95,7 +107,7 @@ test("any text made of JSON's own characters is an array exactly where it is one
 });
 
 test("every line is an item, but those with nothing on them", () => {
-  const ends = fc.constantFrom("\n", "\r\n", "\n\n", " \n", "\n \t\r\n");
+  const ends = fc.constantFrom("\n", "\r\n", "\n\n", " \n", "\n \t\r\n", "\u00a0\f\n");
   fc.assert(
     fc.property(fc.array(fc.tuple(fc.json(), ends)), fc.boolean(), (lines, isClosed) => {
       const text = lines.map(([json, end]) => json + end).join("");

@@ -54,15 +54,31 @@ describe("with --max-batch 1KiB", () => {
 });
 
 describe("a batch without Content-Length", () => {
-  test("may come in chunks of 16 bytes, or in smaller ones up to 64 KiB", async () => {
-    const larger = await exchange(server, toChunked("\n".repeat(16), 2 ** 20));
-    const shorter = await exchange(server, toChunked("\n", 65_000));
+  test("may come in chunks of 16 bytes, or in smaller ones up to 256 KiB", async () => {
+    const larger = await exchange(server, toChunked("\n".repeat(16), 2 ** 21));
+    const shorter = await exchange(server, toChunked("\n", 262_000));
 
     expect([larger.status, shorter.status]).toEqual([202, 202]);
   });
 
+  test("may come a word at a time, as some programs write JSON", async () => {
+    const words =
+      toArray(Array.from({ length: 3000 }, () => ({ all: true, message: "m" }))).body.match(/\W|\w+/g) ?? [];
+    const body = new ReadableStream({
+      pull(controller) {
+        const word = words.shift();
+        if (word === undefined) controller.close();
+        else controller.enqueue(new TextEncoder().encode(word));
+      },
+    });
+
+    const answer = await postBatch(server, { body, type: "application/json" });
+
+    expect(await toReceipts(answer)).toHaveLength(3000);
+  });
+
   test("is refused when it goes on in chunks of 15 bytes", async () => {
-    const { status, body } = await exchange(server, toChunked("\n".repeat(15), 2 ** 20));
+    const { status, body } = await exchange(server, toChunked("\n".repeat(15), 2 ** 21));
 
     expect(status).toBe(400);
     expect(JSON.parse(body)).toMatchObject({
