@@ -76,7 +76,8 @@ export function share(name: string, options: ConnectionOptions, connect: typeof 
   /** Which of the requests has the lock, or had it last; and what gives it back. */
   let holder: object | undefined;
   let release: (() => void) | undefined;
-  let isQueued = false;
+  /** Of the request that waits for the lock. */
+  let queued: AbortController | undefined;
   let isFrozen = false;
   /** What it was told last of the connection. */
   let state: Opened | Closed = lost;
@@ -113,15 +114,13 @@ export function share(name: string, options: ConnectionOptions, connect: typeof 
       say({ notice: now(), term });
     }
   };
-  signal.onabort = () => release?.();
+  signal.onabort = () => {
+    queued?.abort();
+    release?.();
+  };
+  const reactions = { online: wake, pageshow: wake, visibilitychange: wake, resume: wake, freeze };
   for (const target of [surroundings, surroundings.document])
-    for (const [type, react] of Object.entries({
-      online: wake,
-      pageshow: wake,
-      visibilitychange: wake,
-      resume: wake,
-      freeze,
-    }))
+    for (const [type, react] of Object.entries(reactions))
       target?.addEventListener?.(type, react, { signal });
   wake();
   return {
@@ -159,8 +158,7 @@ export function share(name: string, options: ConnectionOptions, connect: typeof 
   function wake(): void {
     isFrozen = false;
     if (connection || signal.aborted || isOver()) return;
-    if (!isQueued) request({ signal });
-    isQueued = true;
+    if (!queued) request({ signal: (queued = new AbortController()).signal });
     ask();
     if (surroundings.document?.visibilityState === "visible") say({ isAwake: true });
   }
@@ -179,7 +177,9 @@ export function share(name: string, options: ConnectionOptions, connect: typeof 
       new Promise<void>((resolve) => {
         holder = own;
         release = resolve;
-        if (how.signal) isQueued = false;
+        // Who has taken it waits for it no more: nobody gives way to itself.
+        if (how.steal) queued?.abort();
+        queued = undefined;
         if (signal.aborted || isFrozen) resolve();
         else if (!connection && !isOver()) lead();
       });
@@ -187,7 +187,7 @@ export function share(name: string, options: ConnectionOptions, connect: typeof 
       if (signal.aborted) return;
       // A page may have neither locks nor a channel, as in a frame that is nobody's: it has its own connection.
       if (error.name !== "AbortError") {
-        isQueued = false;
+        queued = undefined;
         channel.onmessage = null;
         return lead();
       }
@@ -254,8 +254,8 @@ export function share(name: string, options: ConnectionOptions, connect: typeof 
   async function giveWay(): Promise<void> {
     const own = connection;
     failed = 0;
-    const { pending = [] } = await navigator.locks.query();
-    if (own !== connection || signal.aborted || !pending.some((one) => one.name === name)) return;
+    const locks = await navigator.locks.query().catch(() => undefined);
+    if (own !== connection || signal.aborted || !locks?.pending?.some((one) => one.name === name)) return;
     mostFailed *= 2;
     stepDown();
     release?.();

@@ -124,6 +124,35 @@ test.concurrent.skipIf(isMissing)(
 );
 
 test.concurrent.skipIf(isMissing)(
+  "a tab that has taken the lead from one that hangs does not give way to itself",
+  async () => {
+    await using server = await startServer();
+    await using site = openSite();
+    await using leader = await openPage();
+    await leader.show(site.add(toLibraryPage(server, shared)));
+    await leader.until(`push.state === "open"`);
+    await using follower = await openPage();
+    // It takes its time, so that something is sent before it fails again.
+    const failing = `async () => {
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    if (told.filter(({ type }) => type === "error").length < 4) throw new Error("not yet");
+    return "";
+  }`;
+    await follower.show(site.add(toPageOf(server, failing)));
+    await follower.until(`push.state === "open"`);
+    await leader.halt();
+
+    await follower.evaluate(`void dispatchEvent(new Event("online"))`);
+    await follower.until(`told.some(({ type }) => type === "error")`);
+    await follower.evaluate(`void (globalThis.sent = push.send("hello"))`);
+    await follower.until(`push.state === "open"`);
+
+    expect(await follower.evaluate("sent")).toBe(true);
+    await leader.goOn();
+  },
+);
+
+test.concurrent.skipIf(isMissing)(
   "a tab whose polls are not let through leads itself, and so has what it has missed",
   async () => {
     await using server = await startServer();
