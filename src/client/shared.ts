@@ -166,6 +166,7 @@ export function share(name: string, options: ConnectionOptions, connect: typeof 
   function freeze(): void {
     isFrozen = true;
     if (!connection) return;
+    // One that is not open yet the browser ends only when the page runs again: it is nobody's until then.
     stepDown();
     release?.();
   }

@@ -5,6 +5,8 @@
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { closeBrowser, type Page } from "../support/browser.ts";
 import { push, untilSessions } from "../support/calls.ts";
+import { eventually } from "../support/eventually.ts";
+import { type Gateway, openGateway } from "../support/gateway.ts";
 import { openSite, receivedUntil, toldOf } from "../support/pages.ts";
 import { pollAll } from "../support/poll.ts";
 import { everyKind, pushOn } from "../support/rounds.ts";
@@ -26,15 +28,16 @@ type Publisher = ReturnType<typeof pushOn>;
 
 /** Three tabs, to which messages are pushed while the work is done: in the end each has all of them, over one session. */
 async function whilePushing(
-  work: (tabs: Tabs, publisher: Publisher, service: Service) => Promise<void>,
+  work: (tabs: Tabs, publisher: Publisher, service: Service, gateway: Gateway) => Promise<void>,
 ): Promise<void> {
   await using service = await startService("--log-level=debug");
   await using site = openSite();
   const begin = await beginOf(service);
-  await using three = await openTabs(service, site, 3);
+  await using gateway = await openGateway(service);
+  await using three = await openTabs(gateway, site, 3);
   await using publisher = pushOn(service, pauseMs);
   await publisher.more(50);
-  await work(three.tabs as Tabs, publisher, service); // there are three
+  await work(three.tabs as Tabs, publisher, service, gateway); // there are three
   await publisher.more(50);
   await publisher.stop();
   const { id: end } = await push(service, everyKind, "end");
@@ -66,11 +69,33 @@ describe.concurrent("no tab loses or repeats a message", () => {
 
   test.skipIf(isMissing)("when all are frozen: the first one that is seen again leads", () =>
     whilePushing(async (tabs, publisher, service) => {
-      for (const page of tabs) await page.freeze();
+      let session = "";
+      for (const page of tabs) {
+        // Until it knows that itself, its connection is not open, and the browser keeps it.
+        await page.until(`push.state === "open" && push.session !== "${session}"`);
+        session = await page.evaluate<string>("push.session");
+        await page.freeze();
+      }
       await untilSessions(service, 0);
       await publisher.more(100);
       for (const page of tabs.toReversed()) await page.thaw();
       await untilSessions(service, 1);
+    }),
+  );
+
+  test.skipIf(isMissing)("when one is frozen before its connection is open, which browsers then keep", () =>
+    whilePushing(async ([leader, second], publisher, service, gateway) => {
+      const countHandshakes = () => gateway.calls.filter((call) => call === "websocket").length;
+      gateway.upgrades = "hold";
+      await leader.freeze();
+      await eventually("its handshake", () => countHandshakes() === 2);
+      await second.freeze();
+      gateway.release();
+      await untilOpened(service, 3);
+      await untilSessions(service, 2);
+      await publisher.more(100);
+      await leader.thaw();
+      await second.thaw();
     }),
   );
 

@@ -1,6 +1,6 @@
 /**
- * A proxy as some networks have it: it refuses to upgrade connections or leaves them hanging, holds streams back as long as they go
- * on, refuses or loses polls, or loses files. It counts what comes through.
+ * A proxy as some networks have it: it refuses to upgrade connections, leaves them hanging or takes its time, holds streams back as long
+ * as they go on, refuses or loses polls, or loses files. It counts what comes through.
  *
  *   await using gateway = await openGateway(server);
  *   gateway.upgrades = "refuse";
@@ -11,8 +11,8 @@ import { connect, createServer, type AddressInfo, type Socket } from "node:net";
 export interface Gateway extends AsyncDisposable {
   readonly url: string;
   readonly port: number;
-  /** What becomes of the handshake of a WebSocket. */
-  upgrades: "pass" | "refuse" | "hang";
+  /** What becomes of the handshake of a WebSocket; one that is held is passed on when it is released. */
+  upgrades: "pass" | "refuse" | "hang" | "hold";
   /** What becomes of a stream of events that begins now. */
   streams: "pass" | "hold";
   /** What becomes of a poll that begins now. */
@@ -23,6 +23,8 @@ export interface Gateway extends AsyncDisposable {
   readonly calls: readonly Call[];
   /** How many connections and calls were under way at once, at the most. */
   readonly most: number;
+  /** Passes on every handshake that is held; later ones pass at once. */
+  release(): void;
 }
 
 export type Call = "websocket" | "probe" | "sse" | "poll" | "file";
@@ -35,6 +37,7 @@ export async function openGateway(server: { readonly port: number }): Promise<Ga
   const open = new Set<Socket>();
   /** Whose answers are kept back until they are over: by then nobody waits for them any more. */
   const held = new Set<Socket>();
+  const releases = new Map<Socket, () => void>();
   let most = 0;
   const listener = createServer((client) => {
     const upstream = connect({ host: "127.0.0.1", port: server.port });
@@ -50,6 +53,7 @@ export async function openGateway(server: { readonly port: number }): Promise<Ga
       }
       const becomes = call === "websocket" ? gateway.upgrades : call === "poll" ? gateway.polls : "pass";
       if (becomes === "refuse") client.end(refusal);
+      else if (becomes === "hold") releases.set(client, () => upstream.write(chunk));
       else if (becomes === "pass" || call === "poll") upstream.write(chunk);
     });
     upstream.on("data", (chunk) => {
@@ -61,7 +65,7 @@ export async function openGateway(server: { readonly port: number }): Promise<Ga
       client.write(chunk);
     });
     const end = () => {
-      for (const set of [underWay, open, held]) set.delete(client);
+      for (const set of [underWay, open, held, releases]) set.delete(client);
       client.destroy();
       upstream.destroy();
     };
@@ -80,6 +84,11 @@ export async function openGateway(server: { readonly port: number }): Promise<Ga
     calls,
     get most() {
       return most;
+    },
+    release() {
+      gateway.upgrades = "pass";
+      for (const release of releases.values()) release();
+      releases.clear();
     },
     async [Symbol.asyncDispose]() {
       const closed = new Promise<void>((resolve) => listener.close(() => resolve()));

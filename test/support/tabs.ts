@@ -13,8 +13,13 @@ import type { Service } from "./service.ts";
 export const shared = { userid: "123", compid: "inbox", shared: true };
 
 /** Tabs with the same page, one after another, so that the first one leads. */
-export async function openTabs(service: Service, site: Site, count: number, options: object = shared) {
-  const url = site.add(toPage(toLocal(service), JSON.stringify(options)));
+export async function openTabs(
+  server: { readonly port: number },
+  site: Site,
+  count: number,
+  options: object = shared,
+) {
+  const url = site.add(toPage(toLocal(server), JSON.stringify(options)));
   const tabs: Page[] = [];
   const add = async (shown = url) => {
     const page = await openPage();
