@@ -7,9 +7,9 @@
 
 // By names of their own, so that the script of a page has only those that it needs.
 const policy = 1008;
-const restart = 1012;
-const overloaded = 1013;
-const tokenExpired = 4001;
+export const restart = 1012;
+export const overloaded = 1013;
+export const tokenExpired = 4001;
 
 export const closeCodes = {
   /** The server goes away: it could not wait any longer for this client. */
@@ -30,19 +30,9 @@ export const closeCodes = {
   disconnected: 4500,
 } as const;
 
-/** Whether a client should connect again after it was closed with `code`. */
-export function mayReconnect(code = 1006): boolean {
-  return code !== policy && !(code >= 4500 && code <= 4999);
-}
-
-/** Whether many others were closed with `code` at the same time, so that all of them should not come back at once. */
-export function isCrowded(code: number): boolean {
-  return code === restart || code === overloaded;
-}
-
-/** Whether a client that was closed with `code` needs a new token to come back. */
-export function isExpired(code: number): boolean {
-  return code === tokenExpired;
+/** Whether a client should connect again after it was closed with `code`, which is below 5000. */
+export function mayReconnect(code = 0): boolean {
+  return code !== policy && code < 4500;
 }
 
 /** The name of the WebSocket subprotocol: JSON text frames, as follow. */

@@ -190,7 +190,7 @@ export function open(options: ConnectOptions, base?: string, times: Times = defa
       }
       if (type === "open") move(notice.id);
       tell(type, said);
-      if (client.state === "open" && type === "open" && notice.resumed === false) tell("reset");
+      if (type === "open" && client.state === type && notice.resumed === false) tell("reset");
     }
     for (const { wake } of readers) wake?.();
   }
@@ -209,8 +209,8 @@ export function open(options: ConnectOptions, base?: string, times: Times = defa
     for (const { buffer } of readers) if (buffer.length < maxBuffered + 2) buffer.push(message);
     if (!id) return;
     client.position = id;
-    if (told > 0 && told === handled) connection?.ack(id);
-    if (readers.size === 0) keep(id);
+    if (told && told === handled) connection?.ack(id);
+    if (!readers.size) keep(id);
   }
 
   /** Nothing was for this page since. */

@@ -12,11 +12,12 @@
  */
 import {
   type ClientFrame,
-  isCrowded,
-  isExpired,
   type MessageFrame,
   mayReconnect,
+  overloaded,
+  restart,
   type ServerFrame,
+  tokenExpired,
 } from "../protocol.ts";
 import type { Transport } from "./contract.d.ts";
 import { surroundings } from "./surroundings.ts";
@@ -88,7 +89,8 @@ const ackMs = 100;
 const renewMs = 30_000;
 /** One that is nearly over, also by a clock that goes wrong, is not: the server ends the session when it is. */
 const leastRenewMs = 1000;
-const longestTimeout = 2 ** 31 - 1;
+/** What takes more is not worth it; twice as much more, and a timer ends at once. In milliseconds. */
+const longestTimeout = 1e9;
 /** A better transport is tried at least so often, in milliseconds. */
 const longestBetterMs = 3_600_000;
 
@@ -205,7 +207,7 @@ export function openConnection({ server, order, position, emit, times }: Connect
       };
       expectWithin(times.open);
       renewInTime(token);
-      if (level > 0) {
+      if (level) {
         // The clock may have been set back.
         betterAt = Math.min(betterAt, Date.now() + betterMs);
         better = setTimeout(
@@ -240,8 +242,8 @@ export function openConnection({ server, order, position, emit, times }: Connect
 
   /** Tells of the end, and gives how long to pause, in milliseconds. */
   function judge(ending: Ending): number {
-    if (isClosed || ending === planned) return 0;
-    let { code = 1006, reason = "", problem } = ending;
+    if (ending === planned || isClosed) return 0;
+    let { code = 1006, problem, reason = "" } = ending;
     if (ending === isBlocked) {
       // What has worked is tried once more: its server may have been away just then.
       if (!betterMs) betterMs = times.better;
@@ -261,11 +263,11 @@ export function openConnection({ server, order, position, emit, times }: Connect
     else if (isTold) emit({ type: "close", code, reason, willReconnect: true });
     isTold = false;
     if (openedAt && Date.now() - openedAt >= times.steady) attempts = 0;
-    if (isExpired(code) && !attempts) return attempts++;
+    if (code === tokenExpired && !attempts) return attempts++;
     const retryAfterMs = (problem?.retryAfter || 0) * 1000;
     const window = Math.max(
-      Math.min(times.cap, times.first * 2 ** attempts++),
-      retryAfterMs || isCrowded(code) ? times.spread : 0,
+      Math.min(times.first * 2 ** attempts++, times.cap),
+      retryAfterMs || code === restart || code === overloaded ? times.spread : 0,
     );
     return Math.min(retryAfterMs + Math.random() * window, longestTimeout);
   }
@@ -274,13 +276,13 @@ export function openConnection({ server, order, position, emit, times }: Connect
     const { type } = frame;
     heardAt = Date.now();
     if (type === "welcome") {
-      const { session, id, resumed, idle } = frame;
+      const { idle, ...said } = frame;
       silentMs = idle * 1500 + 1000;
       openedAt = heardAt;
-      if (level === 0) betterMs = 0;
-      position = id;
+      if (!level) betterMs = 0;
+      position = said.id;
       isTold = isOpen = true;
-      emit({ type: "open", session, transport, id, resumed });
+      emit({ ...said, type: "open", transport });
       sendWaiting();
     } else if (type === "message") {
       const after = position;
@@ -367,7 +369,7 @@ export function createAck(tell: (id: string) => void): (id: string) => void {
   return function ack(id) {
     const [epoch, number] = id.split("-");
     const [last, most] = latest.split("-");
-    if (epoch === last && Number(number) <= Number(most)) return;
+    if (epoch === last && +number! <= +most!) return; // without a number it is not
     latest = id;
     if (timer) return;
     tell(id);
@@ -382,14 +384,16 @@ export function createAck(tell: (id: string) => void): (id: string) => void {
 
 /** Trying again does not mend what the server itself objects to, but for what passes, and a token that is not the last one. */
 export function isForGood({ code, status = 0 }: Problem, { renews }: Server): boolean {
-  if (code === "unexpected" || status < 400 || status >= 500 || status === 429) return false;
-  return status !== 401 || !renews;
+  return (
+    code !== "unexpected" && status >= 400 && status < 500 && status !== 429 && (status !== 401 || !renews)
+  );
 }
 
 /** When a JSON Web Token expires, in milliseconds since 1970; 0 of any other. */
-function toExpiry(token = ""): number {
+function toExpiry(token: string | undefined): number {
   try {
-    const claims = (token.split(".")[1] ?? "").replaceAll("-", "+").replaceAll("_", "/");
+    // Of what is no such token something is missing, which throws.
+    const claims = (token as string).split(".")[1]!.replaceAll("-", "+").replaceAll("_", "/");
     const { exp = 0 } = JSON.parse(atob(claims)) as { exp?: number }; // as RFC 7519 section 4.1.4 has it
     return exp * 1000;
   } catch {

@@ -59,7 +59,8 @@ export const transports: Readonly<Record<Transport, (link: Link) => Promise<Endi
         socket.close();
         resolve({});
       };
-      socket.onopen = () => onPost((frame) => socket.send(JSON.stringify(frame)));
+      // Into one that is closing a browser sends nothing, and complains.
+      socket.onopen = () => onPost((frame) => socket.readyState > 1 || socket.send(JSON.stringify(frame)));
       socket.onmessage = ({ data }) => take(JSON.parse(data));
       // Of one that never opens, Node tells an error and no end.
       socket.onerror = () => resolve({});
@@ -82,11 +83,11 @@ export const transports: Readonly<Record<Transport, (link: Link) => Promise<Endi
     }),
 
   async poll(link) {
-    for (let wait = "0"; ; wait = String(pollSeconds)) {
+    for (let wait = 0; ; wait = pollSeconds) {
       const ending = await calling(link, "poll", { wait }, async (answer) => {
         const { id, messages, ...resumed } = (await answer.json()) as PollAnswer; // it is our own server's
         // The first answers at once, and so tells that it works.
-        if (wait === "0" || resumed.resumed === false)
+        if (wait === 0 || resumed.resumed === false)
           link.take({
             type: "welcome",
             session: "",
@@ -113,9 +114,8 @@ export interface PollAnswer {
 
 /** What the server says to a call that is like the one of a WebSocket that did not come about. */
 export async function diagnose(link: Link): Promise<Ending> {
-  const ending = await calling(link, "ws", {}, async () => undefined);
-  if (ending?.problem?.status === 426) return isBlocked;
-  return ending?.problem ? ending : { problem: unreachable };
+  const { problem = unreachable } = await calling(link, "ws", {}, async (): Promise<Ending> => ({}));
+  return problem.status === 426 ? isBlocked : { problem };
 }
 
 /** Makes a call, and gives what the work makes of its answer; what the server objects to; or nothing, when it was ended from here. */
@@ -135,7 +135,7 @@ export async function calling<Result>(
     // Ours is a problem of RFC 9457; whatever is on the way may say anything.
     const said = (await answer.json().catch(() => {})) as Partial<Problem> | undefined;
     const { code = "unexpected", detail = `the answer is ${status}` } = said?.detail ? said : {};
-    return { problem: { code, detail, status, retryAfter: Number(headers.get("retry-after")) } };
+    return { problem: { code, detail, status, retryAfter: +headers.get("retry-after")! } }; // 0 without one
   } catch (error) {
     return signal.aborted ? {} : { problem: { ...unreachable, detail: String(error) } };
   }
@@ -149,8 +149,8 @@ function takeBlock(block: string, { take }: Link): Ending | undefined | void {
     fields[field] = field === "data" && fields[field] !== undefined ? `${fields[field]}\n${value}` : value;
   }
   const { id = "", event, data, "": exact = "" } = fields;
-  if (event === "push.close") return JSON.parse(data ?? "");
-  if (event === "push.welcome") take({ type: "welcome", ...JSON.parse(data ?? "") });
+  if (event === "push.close") return JSON.parse(data as string);
+  if (event === "push.welcome") take({ type: "welcome", ...JSON.parse(data as string) });
   else if (id && data === undefined) take({ type: "position", id });
   else if (id)
     take({

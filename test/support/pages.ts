@@ -107,8 +107,7 @@ export async function toldOf(page: Page, ...types: readonly Told["type"][]): Pro
 }
 
 /** What the browser says by itself of a connection that fails; nobody can keep it from that. */
-const ofNetwork =
-  /^(WebSocket connection to |WebSocket is already in CLOSING or CLOSED state\.$|Failed to load resource: )/;
+const ofNetwork = /^(WebSocket connection to |Failed to load resource: )/;
 
 /** What the console says beside that. */
 export function complaintsOf(page: Page): readonly string[] {
