@@ -1,5 +1,6 @@
 /**
- * What a tab has not had, when another one has the connection: one call fetches it, without a session, and what comes meanwhile waits.
+ * What a tab has not had, when another one has the connection: one call fetches it, which does not
+ * wait, and what comes meanwhile does.
  */
 import type { Notice } from "./connection.ts";
 import {

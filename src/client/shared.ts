@@ -8,9 +8,9 @@
  * So each message says what was before it. A tab that has had it lets it pass; one that has not had what was before fetches that
  * itself.
  *
- * A tab that leads may be frozen, as nobody looks at it. Where browsers tell it before, it leaves the lock to others until it runs again.
- * Elsewhere who hears nothing asks, and takes the lock away from who does not answer; that one follows when it runs again, and what it
- * says until it knows that is told by its term, which is earlier.
+ * A tab may be frozen, as nobody looks at it. Where browsers tell it before, it leaves the lock to others until it runs again. Who leads
+ * says when it goes, as the one that has the lock next may sleep. Who hears that asks, or hears nothing, and takes the lock away from who
+ * does not answer; that one follows when it runs again, and what it says until it knows that is told by its term, which is earlier.
  *
  * This is a file of its own, `/client-shared.mjs`, which the library loads when a page asks for it. The two may be of different ages: a
  * library that does not find `share` in it has its own connection, so that name changes with what an older one would not bear.
@@ -24,27 +24,16 @@ import {
   type Notice,
   type openConnection,
 } from "./connection.ts";
+import { openElection } from "./election.ts";
 import { fetchMissed, isOfNobody, isUpTo, letWait } from "./missed.ts";
+import { watchPolicy } from "./policy.ts";
 import { surroundings } from "./surroundings.ts";
 import { unreachable } from "./transports.ts";
-
-/** What tabs say to each other. */
-interface Word {
-  /** From the leader. */
-  readonly notice?: Notice;
-  /** From when it leads; of what it should send, whom that is for. */
-  readonly term?: number;
-  /** From the others: what it should send, with a ref; without any of these, that somebody wants to hear something. */
-  readonly data?: string;
-  readonly ref?: string;
-  /** Up to where another one has handled everything. */
-  readonly ack?: string;
-  /** Somebody looks at another one, or it has the network back. */
-  readonly isAwake?: boolean;
-}
+import type { Word } from "./word.ts";
 
 type Opened = Extract<Notice, { readonly type: "open" }>;
 type Closed = Extract<Notice, { readonly type: "close" }>;
+type Failed = Extract<Notice, { readonly type: "error" }>;
 type Timer = ReturnType<typeof setTimeout>;
 
 /**
@@ -52,7 +41,10 @@ type Timer = ReturnType<typeof setTimeout>;
  * leader may have. More at once than a server refuses, it ends the session for, and for good.
  */
 const maxAsked = 400;
-/** So often a tab that leads may have had no token before it lets another one lead; and what another one has missed may not have come. */
+/**
+ * So often a tab that leads may have failed where another one may not, as it has no good token or its page may not connect, before it lets
+ * another one lead; and what another one has missed may not have come.
+ */
 const fewFailed = 3;
 const mostUnfetched = 5;
 /** What was missed is asked for at least so often, whatever who is on the way asks for: until then what comes waits, too. */
@@ -73,24 +65,22 @@ export function share(name: string, options: ConnectionOptions, connect: typeof 
   let connection: Connection | undefined;
   /** Of who leads, or has led last; 0 before anybody was heard. */
   let term = 0;
-  /** Which of the requests has the lock, or had it last; and what gives it back. */
-  let holder: object | undefined;
-  let release: (() => void) | undefined;
-  /** Of the request that waits for the lock. */
-  let queued: AbortController | undefined;
   let isFrozen = false;
   /** What it was told last of the connection. */
   let state: Opened | Closed = lost;
   let held: Notice[] | undefined;
   let patience: Timer | undefined;
+  /** Ends the pause before what was missed is asked for again. */
+  let goOn: (() => void) | undefined;
   /** What the leader was asked to send, or is to be when there is one. */
   const asked = new Map<string, string>();
   /** Of who leads: what its connection was given, and has not said what became of. */
   const given = new Set<string>();
-  /** How often it led and had no token since there was a connection, and how often it may before another one leads. */
+  /** How often it led and failed since there was a connection, and how often it may before another one leads. */
   let [failed, mostFailed] = [0, fewFailed];
   const closing = new AbortController();
   const { signal } = closing;
+  const isBarred = watchPolicy(server.url("", {}).host, signal);
   const channel = new BroadcastChannel(name);
   const say = (word: Word) => {
     if (!signal.aborted) channel.postMessage(word);
@@ -99,10 +89,11 @@ export function share(name: string, options: ConnectionOptions, connect: typeof 
   const tellHandled = createAck((ack) => say({ ack }));
 
   channel.onmessage = ({ data: word }: { readonly data: Word }) => {
-    const { notice, ref, data = "", ack, isAwake, term: other = 0 } = word;
+    const { notice, ref, data = "", ack, isAwake, isFree, term: other = 0 } = word;
     // Somebody new may try again: who was told to stay away is not in the way.
     if (isOver()) return void (notice || ref || ack || leave());
     if (notice) hear(notice, other);
+    else if (isFree) ask();
     else if (!connection) return;
     // Before it is open nobody hears of it, and who comes later is to be told.
     else if (ack) {
@@ -114,11 +105,24 @@ export function share(name: string, options: ConnectionOptions, connect: typeof 
       say({ notice: now(), term });
     }
   };
-  signal.onabort = () => {
-    queued?.abort();
-    release?.();
-  };
-  const reactions = { online: wake, pageshow: wake, visibilitychange: wake, resume: wake, freeze };
+  const election = openElection(name, {
+    onElected() {
+      if (signal.aborted || isFrozen) election.leave();
+      else if (!connection && !isOver()) lead();
+    },
+    onRobbed() {
+      stepDown();
+      if (!isFrozen) wake();
+    },
+    // Nor has it a channel: it has its own connection.
+    onNone() {
+      channel.onmessage = null;
+      if (!signal.aborted) lead();
+    },
+  });
+  signal.onabort = election.leave;
+  const wakers = { online: wake, pageshow: wake, visibilitychange: wake, resume: wake };
+  const reactions = { ...wakers, pagehide: tellFree, freeze };
   for (const target of [surroundings, surroundings.document])
     for (const [type, react] of Object.entries(reactions))
       target?.addEventListener?.(type, react, { signal });
@@ -137,6 +141,7 @@ export function share(name: string, options: ConnectionOptions, connect: typeof 
     },
     close() {
       if (signal.aborted) return;
+      tellFree();
       leave();
       if (connection) connection.close();
       else emit({ ...lost, code: 1000, willReconnect: false });
@@ -158,44 +163,17 @@ export function share(name: string, options: ConnectionOptions, connect: typeof 
   function wake(): void {
     isFrozen = false;
     if (connection || signal.aborted || isOver()) return;
-    if (!queued) request({ signal: (queued = new AbortController()).signal });
+    election.stand();
     ask();
+    goOn?.();
     if (surroundings.document?.visibilityState === "visible") say({ isAwake: true });
   }
 
+  /** Nor may it wait to lead, as it would not know when it does. */
   function freeze(): void {
     isFrozen = true;
-    if (!connection) return;
     // One that is not open yet the browser ends only when the page runs again: it is nobody's until then.
-    stepDown();
-    release?.();
-  }
-
-  /** A lock is held until this is over, or the tab is; or it is taken away. */
-  function request(how: { readonly signal?: AbortSignal; readonly steal?: boolean }): void {
-    const own = {};
-    const hold = () =>
-      new Promise<void>((resolve) => {
-        holder = own;
-        release = resolve;
-        // Who has taken it waits for it no more: nobody gives way to itself.
-        if (how.steal) queued?.abort();
-        queued = undefined;
-        if (signal.aborted || isFrozen) resolve();
-        else if (!connection && !isOver()) lead();
-      });
-    navigator.locks.request(name, how, hold).catch((error: Error) => {
-      if (signal.aborted) return;
-      // A page may have neither locks nor a channel, as in a frame that is nobody's: it has its own connection.
-      if (error.name !== "AbortError") {
-        queued = undefined;
-        channel.onmessage = null;
-        return lead();
-      }
-      if (holder !== own) return;
-      stepDown();
-      if (!isFrozen) wake();
-    });
+    resign();
   }
 
   function lead(): void {
@@ -225,7 +203,7 @@ export function share(name: string, options: ConnectionOptions, connect: typeof 
         emit(notice);
         if (isOwn && type === "close" && !signal.aborted) leave();
         if (type === "open") [failed, mostFailed] = [0, fewFailed];
-        if (type === "error" && notice.code === "failed" && ++failed >= mostFailed) void giveWay();
+        if (type === "error" && isOfPage(notice) && ++failed >= mostFailed) void giveWay();
       },
     });
     connection = own;
@@ -251,15 +229,28 @@ export function share(name: string, options: ConnectionOptions, connect: typeof 
     own?.close();
   }
 
+  function tellFree(): void {
+    if (connection) say({ isFree: true });
+  }
+
+  function resign(): void {
+    tellFree();
+    stepDown();
+    election.leave();
+  }
+
+  /** Whether another page might fare better. */
+  function isOfPage({ code, status }: Failed): boolean {
+    return code === "failed" || status === 401 || isBarred();
+  }
+
   /** Lets another one lead, if one waits for that; the next time that is later. */
   async function giveWay(): Promise<void> {
     const own = connection;
     failed = 0;
-    const locks = await navigator.locks.query().catch(() => undefined);
-    if (own !== connection || signal.aborted || !locks?.pending?.some((one) => one.name === name)) return;
+    if (!(await election.isContested()) || own !== connection || signal.aborted) return;
     mostFailed *= 2;
-    stepDown();
-    release?.();
+    resign();
     wake();
   }
 
@@ -280,7 +271,7 @@ export function share(name: string, options: ConnectionOptions, connect: typeof 
     patience = setTimeout(() => {
       // It may be that this one has slept.
       if (Date.now() > due + times.first) ask();
-      else if (!isFrozen) request({ steal: true });
+      else if (!isFrozen) election.steal();
     }, ms);
   }
 
@@ -371,13 +362,17 @@ export function share(name: string, options: ConnectionOptions, connect: typeof 
           return leave();
         }
         // Whatever is on the way may let no polls through: then it goes on from there with a connection of its own, which is for all.
-        if (attempts >= mostUnfetched && state.type === "open" && isOfNobody(problem)) {
+        if (attempts >= mostUnfetched && state.type === "open" && isOfNobody(problem) && !isBarred()) {
           held = undefined;
-          return request({ steal: true });
+          return election.steal();
         }
         const window = Math.min(times.cap, times.first * 2 ** attempts++);
         const pause = (problem?.retryAfter || 0) * 1000 + Math.random() * window;
-        await new Promise((resolve) => setTimeout(resolve, Math.min(pause, longestPauseMs)));
+        await new Promise<void>((resolve) => {
+          goOn = resolve;
+          setTimeout(resolve, Math.min(pause, longestPauseMs));
+        });
+        goOn = undefined;
         if (signal.aborted || held !== own) return;
         continue;
       }

@@ -166,7 +166,9 @@ export function openPolls({ admit, access, hub, createSessionId }: PollParts) {
       const client = await admit(request, server, query);
       const since = readSince(query, request.headers);
       const wait = readWait(query.wait);
-      hub.admit(client);
+      const { userid: _, ...anybody } = client;
+      // One that does not wait takes no room of its user: pages fetch with it what they lack, beside the session that they have.
+      hub.admit(wait > 0 ? client : anybody);
       const { offset, ...resumed } = hub.locate(since, client);
       const cors = access.toCorsHeaders(request);
       if (resumed.resumed === false) return answer(hub.toId(offset), resumed, [], cors);

@@ -189,7 +189,7 @@ describe("a page that iterates", () => {
     await page.untilMessages(10_002);
 
     expect((await quicker.next()).value?.data).toBe("1");
-    expect(slow.next()).rejects.toThrow(RangeError);
+    await expect(slow.next()).rejects.toThrow(RangeError);
     expect(await slow.next()).toEqual({ done: true, value: undefined });
     await slow.return?.();
   });

@@ -6,10 +6,19 @@ import { postBatch, toArray } from "../support/batches.ts";
 import { closeBrowser, openPage } from "../support/browser.ts";
 import { disconnect, push } from "../support/calls.ts";
 import { eventually } from "../support/eventually.ts";
-import { openGateway } from "../support/gateway.ts";
-import { openSite, receivedUntil, toldOf, toLibraryPage, toLocal, toPage } from "../support/pages.ts";
+import { type Call, openGateway } from "../support/gateway.ts";
+import {
+  complaintsOf,
+  openSite,
+  receivedUntil,
+  toldOf,
+  toLibraryPage,
+  toLocal,
+  toPage,
+} from "../support/pages.ts";
 import { startServer } from "../support/server.ts";
 import { mustSkip } from "../support/system.ts";
+import { apiKey, mint, pushWithKey } from "../support/tokens.ts";
 import { shared } from "../support/tabs.ts";
 
 const isMissing = mustSkip("chromium");
@@ -21,6 +30,10 @@ afterAll(closeBrowser);
 
 /** Chance has no say: every pause is as short as it may be. */
 const hasty = "<script>Math.random = () => 0.01;</script>";
+
+const noToken = `() => { throw new Error("signed out"); }`;
+const isPoll = (call: Call) => call === "poll";
+const withoutConnections = { "Content-Security-Policy": "connect-src 'none'" };
 
 /** A page whose token is made by this function. */
 function toPageOf(server: { readonly port: number }, token: string, options: object = shared): string {
@@ -74,8 +87,7 @@ test.concurrent.skipIf(isMissing)(
     await leader.until(`push.state === "open"`);
     await push(server, "userid=123", "kept");
     await using follower = await openPage();
-    const failing = `() => { throw new Error("signed out"); }`;
-    await follower.show(site.add(toPageOf(server, failing, { ...shared, since: "all" })));
+    await follower.show(site.add(toPageOf(server, noToken, { ...shared, since: "all" })));
     await follower.until(`told.some(({ type }) => type === "error")`);
 
     await disconnect(server, "userid=123");
@@ -89,39 +101,108 @@ test.concurrent.skipIf(isMissing)(
   },
 );
 
-test.concurrent.skipIf(isMissing)("a tab that has no token lets another one lead", async () => {
-  await using server = await startServer();
+test.concurrent.skipIf(isMissing).each([
+  ["has no token", noToken, {}],
+  ["has a token that is refused", `() => "of.last.week"`, {}],
+  ["may not connect, by its policy", `() => ""`, withoutConnections],
+])("a tab that %s lets another one lead", async (_, token, headers) => {
+  await using server = await startServer({ "api-key": apiKey });
+  const good = await mint(server, "userid=123");
   await using site = openSite();
   await using leader = await openPage();
-  await leader.show(site.add(toPageOf(server, `() => { throw new Error("signed out"); }`)));
+  await leader.show(site.add(toPageOf(server, token), headers));
   await leader.until(`told.some(({ type }) => type === "error")`);
   await using follower = await openPage();
-  await follower.show(site.add(toPageOf(server, `() => ""`)));
+  await follower.show(site.add(toPageOf(server, `() => "${good}"`)));
 
   for (const page of [follower, leader]) await page.until(`push.state === "open"`);
 
-  const { id } = await push(server, "userid=123", "for both");
-  for (const page of [follower, leader])
-    expect((await receivedUntil(page, id)).map(({ data }) => data)).toEqual(["for both"]);
+  expect(await pushWithKey(server, "userid=123", "for both")).toBe(1);
+  for (const page of [follower, leader]) await page.until(`received.at(-1)?.data === "for both"`);
+});
+
+test.concurrent.skipIf(isMissing)("a tab that may not connect takes the lead from nobody", async () => {
+  await using server = await startServer();
+  await using site = openSite();
+  await using leader = await openPage();
+  await leader.show(site.add(toLibraryPage(server, shared)));
+  await leader.until(`push.state === "open"`);
+  await push(server, "userid=123", "kept");
+  await using follower = await openPage();
+  const behind = toPageOf(server, `() => ""`, { ...shared, since: "all" });
+  const count = "<script>let barred = 0; document.onsecuritypolicyviolation = () => barred++;</script>";
+  await follower.show(site.add(count + behind, withoutConnections));
+
+  // More often than others bear it.
+  await follower.until("barred >= 10");
+
+  const { id } = await push(server, "userid=123", "live");
+  expect((await receivedUntil(leader, id)).map(({ data }) => data)).toEqual(["kept", "live"]);
+  expect(await toldOf(leader, "close")).toEqual([]);
 });
 
 test.concurrent.skipIf(isMissing)(
-  "a tab alone that had no token goes on as soon as it has one, and sends what waits",
+  "a tab that is behind fetches what it lacks also where its user may have one session",
   async () => {
-    await using server = await startServer();
+    await using server = await startServer({ "max-sessions-per-user": "1" });
     await using site = openSite();
-    await using page = await openPage();
-    const failing = `() => { if (told.length < 4) throw new Error("not yet"); return ""; }`;
-    await page.show(site.add(toPageOf(server, failing)));
-    await page.evaluate(`void (globalThis.sent = push.send("hello"))`);
+    await using leader = await openPage();
+    await leader.show(site.add(toLibraryPage(server, shared)));
+    await leader.until(`push.state === "open"`);
+    await push(server, "userid=123", "kept");
+    await using follower = await openPage();
+    await follower.show(site.add(toLibraryPage(server, { ...shared, since: "all" })));
+    await follower.until(`push.state === "open"`);
 
-    // Every pause is short here, unless it waits for others to lead.
-    await page.until(`push.state === "open"`, 15_000);
+    const { id } = await push(server, "userid=123", "live");
 
-    expect((await toldOf(page, "error")).length).toBe(4);
-    expect(await page.evaluate("sent")).toBe(true);
+    expect((await receivedUntil(follower, id)).map(({ data }) => data)).toEqual(["kept", "live"]);
+    expect(await toldOf(follower, "error")).toEqual([]);
   },
 );
+
+test.concurrent.skipIf(isMissing)(
+  "a tab that is behind, and has the network back, does not wait to fetch what it lacks",
+  async () => {
+    await using server = await startServer();
+    await using gateway = await openGateway(server);
+    gateway.polls = "refuse";
+    await using site = openSite();
+    await using leader = await openPage();
+    await leader.show(site.add(toLibraryPage(gateway, shared)));
+    await leader.until(`push.state === "open"`);
+    const { id } = await push(server, "userid=123", "kept");
+    await using follower = await openPage();
+    const slow = "<script>Math.random = () => 0.99;</script>";
+    await follower.show(site.add(slow + toLibraryPage(gateway, { ...shared, since: "all" })));
+    // After 1, 2 and 4 seconds; the next time it is after 8.
+    await eventually("polls that are refused", () => gateway.calls.filter(isPoll).length === 4);
+
+    gateway.polls = "pass";
+    await follower.evaluate(`void dispatchEvent(new Event("online"))`);
+
+    await follower.until(`received.at(-1)?.id === "${id}"`, 4000);
+  },
+);
+
+test.concurrent.skipIf(isMissing).each([
+  ["alone", {}],
+  ["of no origin, which nobody shares with,", { "Content-Security-Policy": "sandbox allow-scripts" }],
+])("a tab %s that had no token goes on as soon as it has one, and sends what waits", async (_, headers) => {
+  await using server = await startServer();
+  await using site = openSite();
+  await using page = await openPage();
+  const failing = `() => { if (told.length < 4) throw new Error("not yet"); return ""; }`;
+  await page.show(site.add(toPageOf(server, failing), headers));
+  await page.evaluate(`void (globalThis.sent = push.send("hello"))`);
+
+  // Every pause is short here, unless it waits for others to lead.
+  await page.until(`push.state === "open"`, 15_000);
+
+  expect((await toldOf(page, "error")).length).toBe(4);
+  expect(await page.evaluate("sent")).toBe(true);
+  expect(complaintsOf(page)).toEqual([]);
+});
 
 test.concurrent.skipIf(isMissing)(
   "a tab that has taken the lead from one that hangs does not give way to itself",
@@ -165,7 +246,7 @@ test.concurrent.skipIf(isMissing)(
     await push(server, "userid=123", "kept");
     await using follower = await openPage();
     await follower.show(site.add(hasty + toLibraryPage(gateway, { ...shared, since: "all" })));
-    await eventually("polls that are refused", () => gateway.calls.includes("poll"));
+    await eventually("polls that are refused", () => gateway.calls.some(isPoll));
 
     const { id } = await push(server, "userid=123", "live");
 

@@ -7,7 +7,7 @@ import { closeBrowser, type Page } from "../support/browser.ts";
 import { push, untilSessions } from "../support/calls.ts";
 import { eventually } from "../support/eventually.ts";
 import { type Gateway, openGateway } from "../support/gateway.ts";
-import { openSite, receivedUntil, toldOf } from "../support/pages.ts";
+import { openSite, receivedUntil, type Site, toldOf } from "../support/pages.ts";
 import { pollAll } from "../support/poll.ts";
 import { everyKind, pushOn } from "../support/rounds.ts";
 import { type Service, startService } from "../support/service.ts";
@@ -53,6 +53,39 @@ async function whilePushing(
   await untilSessions(service, 1);
 }
 
+/** Each when it leads: until it knows that itself, its connection is not open, and the browser keeps it. */
+async function freezeInTurn(pages: readonly Page[]): Promise<void> {
+  let session = "";
+  for (const page of pages) {
+    await page.until(`push.state === "open" && push.session !== "${session}"`);
+    session = await page.evaluate<string>("push.session");
+    await page.freeze();
+  }
+}
+
+describe.concurrent("when the one that leads goes, and the next one hangs, the third one leads", () => {
+  const ways: readonly [string, (leader: Page, site: Site) => Promise<void>][] = [
+    ["by another page", (leader, site) => leader.show(site.add("elsewhere"))],
+    ["by close()", (leader) => leader.evaluate("push.close()")],
+  ];
+  test.skipIf(isMissing).each(ways)("%s", async (_, go) => {
+    await using service = await startService("--log-level=debug");
+    await using site = openSite();
+    await using three = await openTabs(service, site, 3);
+    const [leader, second, third] = three.tabs as Tabs; // there are three
+    await second.halt();
+
+    await go(leader, site);
+
+    await untilOpened(service, 2);
+    const { id } = await push(service, everyKind, "hello");
+    await receivedUntil(third, id);
+    await second.goOn();
+    await receivedUntil(second, id);
+    await untilSessions(service, 1);
+  });
+});
+
 describe.concurrent("no tab loses or repeats a message", () => {
   test.skipIf(isMissing)("when the one that leads is frozen: it leaves that to another one at once", () =>
     whilePushing(async ([leader, second], publisher, service) => {
@@ -67,15 +100,35 @@ describe.concurrent("no tab loses or repeats a message", () => {
     }),
   );
 
+  test.skipIf(isMissing)(
+    "when the next to lead is frozen, and then the one that leads: the third one does",
+    () =>
+      whilePushing(async ([leader, second], publisher, service) => {
+        await second.freeze();
+        await leader.freeze();
+        await untilOpened(service, 2);
+        await publisher.more(50);
+        await second.thaw();
+        await leader.thaw();
+      }),
+  );
+
+  test.skipIf(isMissing)("when all others are frozen: the one that led before is the next again", () =>
+    whilePushing(async ([leader, ...others], publisher, service) => {
+      await freezeInTurn([leader]);
+      await untilOpened(service, 2);
+      await leader.thaw();
+      await leader.until("navigator.locks.query().then(({ pending }) => pending.length === 2)");
+      await freezeInTurn(others);
+      await untilOpened(service, 4);
+      await publisher.more(50);
+      for (const page of others) await page.thaw();
+    }),
+  );
+
   test.skipIf(isMissing)("when all are frozen: the first one that is seen again leads", () =>
     whilePushing(async (tabs, publisher, service) => {
-      let session = "";
-      for (const page of tabs) {
-        // Until it knows that itself, its connection is not open, and the browser keeps it.
-        await page.until(`push.state === "open" && push.session !== "${session}"`);
-        session = await page.evaluate<string>("push.session");
-        await page.freeze();
-      }
+      await freezeInTurn(tabs);
       await untilSessions(service, 0);
       await publisher.more(100);
       for (const page of tabs.toReversed()) await page.thaw();

@@ -2,8 +2,9 @@
  * What one client may take: who takes more is told so, and nobody else is the worse for it.
  */
 import { describe, expect, test } from "bun:test";
-import { toProblem } from "../support/calls.ts";
+import { push, toProblem } from "../support/calls.ts";
 import { connect } from "../support/client.ts";
+import { poll } from "../support/poll.ts";
 import { readMetrics, startServer } from "../support/server.ts";
 
 const proxied = { "trusted-proxies": "loopback" };
@@ -24,6 +25,19 @@ describe("sessions of one user", () => {
     await first[Symbol.asyncDispose]();
     await using again = await connect(server, "userid=7");
     expect(again.waiting).toEqual([]);
+  });
+
+  test("do not keep a poll out that does not wait", async () => {
+    await using server = await startServer({ "max-sessions-per-user": "1" });
+    await using only = await connect(server, "userid=7");
+    const { id: since } = await poll(server, { query: "userid=7&wait=0" });
+    const { id } = await push(server, "userid=7", "hello");
+
+    const { messages } = await poll(server, { query: `userid=7&since=${since}&wait=0` });
+
+    expect(messages).toEqual([{ id, data: "hello" }]);
+    expect(await only.next()).toBe("hello");
+    expect((await fetch(`${server.url}/poll?userid=7&wait=1`)).status).toBe(429);
   });
 });
 
