@@ -122,9 +122,8 @@ export function openConnection({ server, order, position, emit, times }: Connect
   /** Whether the page takes it for open: it is not told of an end that another connection follows at once. */
   let isTold = false;
   let isClosed = false;
-  /** Which of the transports it is at, when it goes back to the first, and how long until then the next time: 0 while that works. */
+  /** Which of the transports it is at, and after how long it goes back to the first one the next time: 0 while that works. */
   let level = 0;
-  let betterAt = 0;
   let betterMs = times.better;
   let attempts = 0;
   let abort = new AbortController();
@@ -171,7 +170,6 @@ export function openConnection({ server, order, position, emit, times }: Connect
 
   async function run(): Promise<void> {
     for (;;) {
-      if (Date.now() >= betterAt) level = 0;
       triedAt = Date.now();
       openedAt = 0;
       abort = new AbortController();
@@ -207,17 +205,6 @@ export function openConnection({ server, order, position, emit, times }: Connect
       };
       expectWithin(times.open);
       renewInTime(token);
-      if (level) {
-        // The clock may have been set back.
-        betterAt = Math.min(betterAt, Date.now() + betterMs);
-        better = setTimeout(
-          () => {
-            betterAt = 0;
-            own.abort(planned);
-          },
-          Math.max(0, betterAt - Date.now()),
-        );
-      }
       ending = await transports[transport](link);
       // A stream of which nothing comes is held back on the way; a browser is not told why a handshake came to nothing.
       if (!openedAt && signal.reason !== planned && !ending.problem && mayReconnect(ending.code)) {
@@ -231,7 +218,8 @@ export function openConnection({ server, order, position, emit, times }: Connect
     } catch (error) {
       ending = { problem: { code: "failed", detail: String(error) } };
     }
-    for (const timer of [patience, renewal, better]) clearTimeout(timer);
+    clearTimeout(patience);
+    clearTimeout(renewal);
     // Of a stream whose end was told, the connection may still be there.
     own.abort();
     isOpen = false;
@@ -249,7 +237,10 @@ export function openConnection({ server, order, position, emit, times }: Connect
       if (!betterMs) betterMs = times.better;
       else if (level + 1 < order.length) {
         if (level++ === 0) {
-          betterAt = Date.now() + betterMs;
+          better = setTimeout(() => {
+            level = 0;
+            abort.abort(planned);
+          }, betterMs);
           betterMs = Math.min(betterMs * 2, longestBetterMs);
         }
         return 0;
@@ -352,6 +343,7 @@ export function openConnection({ server, order, position, emit, times }: Connect
     closing.abort();
     abort.abort(planned);
     clearTimeout(patience);
+    clearTimeout(better);
     tellSent(waiting.keys(), false);
     emit({ type: "close", code, reason, willReconnect: false });
   }
