@@ -55,7 +55,8 @@ export function open(options: ConnectOptions, base?: string, times: Times = defa
       return at;
     },
     renews: typeof token === "function",
-    getToken: async () => (typeof token === "function" ? token() : token),
+    // One is as it was then. Of what is none, a browser would quote all in an error, for everybody to read; the server does not.
+    getToken: async () => encodeURIComponent((typeof token === "function" ? await token() : token) ?? ""),
   };
   const name = `server-push ${server.url("", {})}`;
   const readers = new Set<Reader>();

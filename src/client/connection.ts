@@ -122,8 +122,9 @@ export function openConnection({ server, order, position, emit, times }: Connect
   /** Whether the page takes it for open: it is not told of an end that another connection follows at once. */
   let isTold = false;
   let isClosed = false;
-  /** Which of the transports it is at, and after how long it goes back to the first one the next time: 0 while that works. */
+  /** Which of the transports it is at, and which of them has worked; and after how long it goes back to the first one the next time. */
   let level = 0;
+  let proven: number | undefined;
   let betterMs = times.better;
   let attempts = 0;
   let abort = new AbortController();
@@ -232,19 +233,21 @@ export function openConnection({ server, order, position, emit, times }: Connect
   function judge(ending: Ending): number {
     if (ending === planned || isClosed) return 0;
     let { code = 1006, problem, reason = "" } = ending;
-    if (ending === isBlocked) {
-      // What has worked is tried once more: its server may have been away just then.
-      if (!betterMs) betterMs = times.better;
-      else if (level + 1 < order.length) {
-        if (level++ === 0) {
+    // What somebody on the way answers may be of this transport alone.
+    if (ending === isBlocked || problem?.code === "unexpected") {
+      if (level === proven) {
+        // What has worked is tried once more: its server may have been away just then, as it is where somebody else answers.
+        if (!problem) proven = undefined;
+      } else if (order[level + 1]) {
+        if (!level++) {
           better = setTimeout(() => {
             level = 0;
             abort.abort(planned);
           }, betterMs);
-          betterMs = Math.min(betterMs * 2, longestBetterMs);
+          betterMs = Math.min(longestBetterMs, betterMs * 2);
         }
-        return 0;
-      } else problem = unreachable;
+        if (!problem) return 0;
+      } else problem ??= unreachable;
     }
     // That a stream has broken off is no answer of anybody: it is lost, as a WebSocket is.
     if (openedAt && !problem?.status) problem = undefined;
@@ -270,7 +273,8 @@ export function openConnection({ server, order, position, emit, times }: Connect
       const { idle, ...said } = frame;
       silentMs = idle * 1500 + 1000;
       openedAt = heardAt;
-      if (!level) betterMs = 0;
+      proven = level;
+      if (!level) betterMs = times.better;
       position = said.id;
       isTold = isOpen = true;
       emit({ ...said, type: "open", transport });

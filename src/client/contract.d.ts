@@ -13,28 +13,29 @@ export type Transport = "websocket" | "sse" | "poll";
 
 export interface ConnectOptions {
   /** The server, such as `https://push.example.com`. By default where `client.js` or `client.mjs` came from, and with the package the page's own. */
-  readonly url?: string | URL;
-  /** Whose page it is. With a token that names the user it may be left out. */
-  readonly userid?: string;
+  readonly url?: string | URL | undefined;
+  /** Whose page it is; `null` is nobody's. With a token that names the user it may be left out. */
+  readonly userid?: string | null | undefined;
   /** Which part of the page listens. */
-  readonly compid?: string;
+  readonly compid?: string | null | undefined;
   /**
    * A token, or what gives one: it is asked at every connect, and before the last token expires. What it gives after 8 seconds is
    * too late, and it is asked again.
    */
-  readonly token?: string | (() => string | Promise<string>);
+  readonly token?: string | (() => string | Promise<string>) | undefined;
   /** Where to start: an id, a duration back from now such as `10m`, or `all` that is kept. By default, now. */
-  readonly since?: string;
+  readonly since?: string | undefined;
   /** `"tab"`: go on after a reload of the page where it was, by a note in `sessionStorage`. */
-  readonly resume?: "tab";
+  readonly resume?: "tab" | undefined;
   /**
-   * One connection for all tabs of this origin that ask for the same: one of them has it, the others get everything through it. Where
-   * tabs may be of different users they name the `userid`, as a token that names it is not looked into. It takes a file of its own,
-   * `client-shared.mjs` of the server: a page that cannot have that, in four tries or one of 8 seconds, has a connection of its own.
+   * One connection for all tabs of this origin that name the same `url`, `userid` and `compid`: one of them has it, the others get
+   * everything through it. Where tabs may be of different users they name the `userid`, as a token that names it is not looked into. It
+   * takes a file of its own, `client-shared.mjs` of the server: a page that cannot have that, in four tries or one of 8 seconds, has a
+   * connection of its own.
    */
-  readonly shared?: boolean;
+  readonly shared?: boolean | undefined;
   /** What may be used, in this order. By default all. */
-  readonly transports?: readonly Transport[];
+  readonly transports?: readonly Transport[] | undefined;
 }
 
 /** A message. Its `type` is its event name, `message` without one; `lastEventId` its id, empty for an answer of the back end. */
@@ -129,7 +130,7 @@ export interface Push extends EventTarget, AsyncIterable<PushMessage> {
 
   /**
    * All messages from the first call of `next()` on, whatever their event name, until it is closed. Who asks for the next one has
-   * handled the one before.
+   * handled the one before. What waits when it is left, as by `break`, is gone.
    *
    * @throws RangeError when more than 10,000 wait
    */

@@ -114,8 +114,9 @@ export interface PollAnswer {
 
 /** What the server says to a call that is like the one of a WebSocket that did not come about. */
 export async function diagnose(link: Link): Promise<Ending> {
-  const { problem = unreachable } = await calling(link, "ws", {}, async (): Promise<Ending> => ({}));
-  return problem.status === 426 ? isBlocked : { problem };
+  const ending = await calling(link, "ws", {}, async () => isBlocked);
+  if (ending === isBlocked || ending.problem?.status === 426) return isBlocked;
+  return ending.problem ? ending : { problem: unreachable };
 }
 
 /** Makes a call, and gives what the work makes of its answer; what the server objects to; or nothing, when it was ended from here. */

@@ -139,6 +139,27 @@ describe("a network that lets no WebSocket through", () => {
     expect(gateway.most).toBe(1);
   });
 
+  test.each([
+    ["404 to a WebSocket", { websocket: 404, probe: 404 }, "sse", ["unexpected"]],
+    ["a page to a WebSocket", { websocket: 200, probe: 200 }, "sse", []],
+    ["403 to all but polls", { websocket: 403, probe: 403, sse: 403 }, "poll", ["unexpected", "unexpected"]],
+    ["a page to all but polls", { websocket: 200, probe: 200, sse: 200 }, "poll", []],
+  ] as const)("as somebody else answers with %s, does without", async (_, answers, transport, codes) => {
+    await using server = await startServer();
+    await using gateway = await openGateway(server);
+    gateway.answers = answers;
+
+    using page = openLibrary(gateway, { ...address, events: ["order"], times: short });
+    await page.until("open");
+    const expected = await pushRound(server, "round");
+    await page.untilMessages(expected.length);
+
+    expect(transportsOf(page)).toEqual([transport]);
+    expect(page.messages.map(({ id }) => id)).toEqual(expected.map(({ id }) => id));
+    expect(page.of("error").map(({ code }) => code)).toEqual([...codes]);
+    expect(gateway.most).toBe(1);
+  });
+
   test("is come back from when it does, without a loss or a repeat, and not before", async () => {
     await using server = await startServer();
     await using gateway = await openGateway(server);
@@ -259,6 +280,22 @@ describe("a network that lets no WebSocket through", () => {
 
     expect(gateway.calls).toEqual(["websocket", "websocket", "probe", "websocket", "probe", "sse"]);
     expect(page.told.map(({ type }) => type)).toEqual(["open", "close", "open"]);
+  });
+
+  test("is what an outage looks like, after which it is as before", async () => {
+    await using server = await startServer();
+    await using gateway = await openGateway(server);
+    using page = openLibrary(gateway, address);
+    await page.until("open");
+
+    gateway.answers = { websocket: 502, probe: 502, sse: 502, poll: 502 };
+    await disconnect(server, "userid=123&back=true");
+    await page.until("error", 3);
+    gateway.answers = {};
+    await page.until("open", 2);
+
+    expect(transportsOf(page)).toEqual(["websocket", "websocket"]);
+    expect(page.of("error").map(({ code }) => code)).toEqual(page.of("error").map(() => "unexpected"));
   });
 
   test("leaves a page that wants nothing else unreachable, in words", async () => {

@@ -68,6 +68,21 @@ describe.each(transports)("over %s", (transport) => {
     expect(page.push.state).toBe("closed");
   });
 
+  test.each([(token: string) => `${token}\n`, (token: string) => `Bearer ${token}`])(
+    "of one that is not written as one, nobody is told: %p",
+    async (write) => {
+      const good = await mint(server, "userid=7");
+      using page = openLibrary(server, { token: () => write(good), transports: [transport] });
+
+      await page.until("error", 2);
+
+      for (const { code, detail } of page.of("error")) {
+        expect(code).toBe("unauthorized");
+        expect(detail).not.toContain(good);
+      }
+    },
+  );
+
   test("one that a function gives may be followed by a better one", async () => {
     let count = 0;
     const token = async () => (++count < 3 ? "not.a.token" : await mint(server, "userid=8"));

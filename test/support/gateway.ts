@@ -1,6 +1,6 @@
 /**
  * A proxy as some networks have it: it refuses to upgrade connections, leaves them hanging or takes its time, holds streams back as long
- * as they go on, refuses or loses polls, or loses files. It counts what comes through.
+ * as they go on, refuses or loses polls, loses files, or answers by itself. It counts what comes through.
  *
  *   await using gateway = await openGateway(server);
  *   gateway.upgrades = "refuse";
@@ -17,6 +17,8 @@ export interface Gateway extends AsyncDisposable {
   streams: "pass" | "hold";
   /** What becomes of a poll that begins now. */
   polls: "pass" | "refuse" | "hang";
+  /** What is answered by somebody else, with such a status. */
+  answers: Partial<Record<Call, number>>;
   /** What becomes of the file that tabs share their connection by, when it is asked for now. */
   files: "pass" | "hang";
   /** The transport of each call, in their order; `probe` is `/ws` without a handshake. */
@@ -51,6 +53,13 @@ export async function openGateway(server: { readonly port: number }): Promise<Ga
         if (call === "poll" && gateway.polls === "hang") held.add(client);
         if (call === "file" && gateway.files === "hang") held.add(client);
       }
+      const status = call && gateway.answers[call];
+      if (status !== undefined) {
+        client.end(
+          `HTTP/1.1 ${status} Elsewhere\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n<p>elsewhere`,
+        );
+        return;
+      }
       const becomes = call === "websocket" ? gateway.upgrades : call === "poll" ? gateway.polls : "pass";
       if (becomes === "refuse") client.end(refusal);
       else if (becomes === "hold") releases.set(client, () => upstream.write(chunk));
@@ -80,6 +89,7 @@ export async function openGateway(server: { readonly port: number }): Promise<Ga
     upgrades: "pass",
     streams: "pass",
     polls: "pass",
+    answers: {},
     files: "pass",
     calls,
     get most() {
