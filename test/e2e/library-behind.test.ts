@@ -19,7 +19,7 @@ import {
 import { startServer } from "../support/server.ts";
 import { mustSkip } from "../support/system.ts";
 import { apiKey, mint, pushWithKey } from "../support/tokens.ts";
-import { shared } from "../support/tabs.ts";
+import { openTab, shared } from "../support/tabs.ts";
 
 const isMissing = mustSkip("chromium");
 
@@ -45,9 +45,7 @@ test.concurrent.skipIf(isMissing)(
   async () => {
     await using server = await startServer({ ping: "1s" });
     await using site = openSite();
-    await using leader = await openPage();
-    await leader.show(site.add(toLibraryPage(server, shared)));
-    await leader.until(`push.state === "open"`);
+    await using leader = await openTab(server, site);
     await push(server, "userid=123", "kept");
     // The second answer says that nothing more was missed, and comes when that is not true any more.
     const late = `<script>
@@ -82,9 +80,7 @@ test.concurrent.skipIf(isMissing)(
   async () => {
     await using server = await startServer();
     await using site = openSite();
-    await using leader = await openPage();
-    await leader.show(site.add(toLibraryPage(server, shared)));
-    await leader.until(`push.state === "open"`);
+    await using leader = await openTab(server, site);
     await push(server, "userid=123", "kept");
     await using follower = await openPage();
     await follower.show(site.add(toPageOf(server, noToken, { ...shared, since: "all" })));
@@ -124,9 +120,7 @@ test.concurrent.skipIf(isMissing).each([
 test.concurrent.skipIf(isMissing)("a tab that may not connect takes the lead from nobody", async () => {
   await using server = await startServer();
   await using site = openSite();
-  await using leader = await openPage();
-  await leader.show(site.add(toLibraryPage(server, shared)));
-  await leader.until(`push.state === "open"`);
+  await using leader = await openTab(server, site);
   await push(server, "userid=123", "kept");
   await using follower = await openPage();
   const behind = toPageOf(server, `() => ""`, { ...shared, since: "all" });
@@ -146,9 +140,7 @@ test.concurrent.skipIf(isMissing)(
   async () => {
     await using server = await startServer({ "max-sessions-per-user": "1" });
     await using site = openSite();
-    await using leader = await openPage();
-    await leader.show(site.add(toLibraryPage(server, shared)));
-    await leader.until(`push.state === "open"`);
+    await using _ = await openTab(server, site);
     await push(server, "userid=123", "kept");
     await using follower = await openPage();
     await follower.show(site.add(toLibraryPage(server, { ...shared, since: "all" })));
@@ -168,9 +160,7 @@ test.concurrent.skipIf(isMissing)(
     await using gateway = await openGateway(server);
     gateway.polls = "refuse";
     await using site = openSite();
-    await using leader = await openPage();
-    await leader.show(site.add(toLibraryPage(gateway, shared)));
-    await leader.until(`push.state === "open"`);
+    await using _ = await openTab(gateway, site);
     const { id } = await push(server, "userid=123", "kept");
     await using follower = await openPage();
     const slow = "<script>Math.random = () => 0.99;</script>";
@@ -209,9 +199,7 @@ test.concurrent.skipIf(isMissing)(
   async () => {
     await using server = await startServer();
     await using site = openSite();
-    await using leader = await openPage();
-    await leader.show(site.add(toLibraryPage(server, shared)));
-    await leader.until(`push.state === "open"`);
+    await using leader = await openTab(server, site);
     await using follower = await openPage();
     // It takes its time, so that something is sent before it fails again.
     const failing = `async () => {
@@ -240,9 +228,7 @@ test.concurrent.skipIf(isMissing)(
     await using gateway = await openGateway(server);
     gateway.polls = "refuse";
     await using site = openSite();
-    await using leader = await openPage();
-    await leader.show(site.add(toLibraryPage(gateway, shared)));
-    await leader.until(`push.state === "open"`);
+    await using leader = await openTab(gateway, site);
     await push(server, "userid=123", "kept");
     await using follower = await openPage();
     await follower.show(site.add(hasty + toLibraryPage(gateway, { ...shared, since: "all" })));

@@ -19,7 +19,7 @@ import { poll } from "../support/poll.ts";
 import { openRelay } from "../support/relay.ts";
 import { startServer, type TestServer } from "../support/server.ts";
 import { mustSkip } from "../support/system.ts";
-import { shared } from "../support/tabs.ts";
+import { openTab, shared } from "../support/tabs.ts";
 
 const isMissing = mustSkip("chromium");
 
@@ -49,9 +49,7 @@ test.concurrent.skipIf(isMissing)(
     await using server = await startServer();
     await using gateway = await openGateway(server);
     await using site = openSite();
-    await using leader = await openPage();
-    await leader.show(site.add(toLibraryPage(gateway, shared)));
-    await leader.until(`push.state === "open"`);
+    await using _ = await openTab(gateway, site);
     await push(server, "userid=123", "kept");
     gateway.polls = "hang";
     await using follower = await openPage();
@@ -229,9 +227,7 @@ test.concurrent.skipIf(isMissing)(
   async () => {
     await using server = await startServer();
     await using site = openSite();
-    await using leader = await openPage();
-    await leader.show(site.add(toLibraryPage(server, shared)));
-    await leader.until(`push.state === "open"`);
+    await using _ = await openTab(server, site);
     await push(server, "userid=123", "kept");
     const strange = `<script>
 const own = fetch;
@@ -255,9 +251,7 @@ fetch = (url, options) => {
 
 /** The session of a tab that comes now is the only one that there is. */
 async function expectAlone(server: TestServer, site: Site): Promise<void> {
-  await using next = await openPage();
-  await next.show(site.add(toLibraryPage(server, shared)));
-  await next.until(`push.state === "open"`);
+  await using _ = await openTab(server, site);
 
   expect(await push(server, "userid=123", "hello")).toMatchObject({ sessions: 1 });
 }
@@ -292,9 +286,7 @@ describe.skipIf(isMissing)("a tab that is closed by its own page leaves nothing 
     await using server = await startServer();
     await using gateway = await openGateway(server);
     await using site = openSite();
-    await using leader = await openPage();
-    await leader.show(site.add(toLibraryPage(gateway, shared)));
-    await leader.until(`push.state === "open"`);
+    await using leader = await openTab(gateway, site);
     for (const text of ["first", "second"]) await push(server, "userid=123", text);
     const options = `since: "all", token() { (globalThis.asked ??= []).push(push.state); return ""; }`;
     await using page = await openPage();
@@ -302,10 +294,9 @@ describe.skipIf(isMissing)("a tab that is closed by its own page leaves nothing 
     await page.until(`push.state === "closed"`);
 
     // Which takes longer than what the closed one would have done.
-    await using next = await openPage();
-    await next.show(site.add(toLibraryPage(gateway, shared)));
-    await next.until(`push.state === "open"`);
+    await using next = await openTab(gateway, site);
 
+    for (const tab of [leader, next]) expect(await tab.evaluate("push.state")).toBe("open");
     expect(await page.evaluate("asked")).toEqual(["open"]);
     expect(gateway.calls.filter((call) => call === "poll")).toHaveLength(1);
   });

@@ -12,6 +12,14 @@ import type { Service } from "./service.ts";
 
 export const shared = { userid: "123", compid: "inbox", shared: true };
 
+/** One that shares a connection, once it is open. */
+export async function openTab(server: { readonly port: number }, site: Site): Promise<Page> {
+  const page = await openPage();
+  await page.show(site.add(toPage(toLocal(server), JSON.stringify(shared))));
+  await page.until(`push.state === "open"`);
+  return page;
+}
+
 /** Tabs with the same page, one after another, so that the first one leads. */
 export async function openTabs(
   server: { readonly port: number },
