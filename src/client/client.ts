@@ -183,15 +183,14 @@ export function open(options: ConnectOptions, base?: string, times: Times = defa
     else if (type === "position") move(notice.id);
     else if (type === "message") deliver(notice.message);
     else {
-      const { type: _, ...said } = notice;
       if (type !== "error") {
         client.state = type === "open" ? type : notice.willReconnect ? "connecting" : "closed";
-        const { session, transport } = said as Partial<OpenEvent>; // a session that is over has neither
+        const { session, transport } = notice as Partial<OpenEvent>; // a session that is over has neither
         Object.assign(client, { session, transport });
       }
       if (type === "open") move(notice.id);
-      tell(type, said);
-      if (type === "open" && client.state === type && notice.resumed === false) tell("reset");
+      tell(notice);
+      if (type === "open" && client.state === type && notice.resumed === false) tell({ type: "reset" });
     }
     for (const { wake } of readers) wake?.();
   }
@@ -229,8 +228,8 @@ export function open(options: ConnectOptions, base?: string, times: Times = defa
     } catch {}
   }
 
-  function tell(type: string, properties?: object): void {
-    client.dispatchEvent(Object.assign(new Event(type), properties));
+  function tell({ type, ...said }: { readonly type: string }): void {
+    client.dispatchEvent(Object.assign(new Event(type), said));
   }
 
   /** Whether a listener has handled a message, or has thrown, is not told by `dispatchEvent`, which reports what is thrown. */
