@@ -60,8 +60,9 @@ export interface ClosedEvent extends Event {
 
 /** What the server, or the way to it, objects to. */
 export interface ErrorEvent extends Event {
-  /** The server's stable code, such as `unauthorized`; `unreachable` when it did not answer; `failed` when
-   * there was no token to be had, or the browser does not allow the connection. */
+  /** The server's stable code, such as `unauthorized`; `unreachable` when it did not answer, or the page's policy lets it not be
+   * asked; `unexpected` when something on the way answered instead; `failed` when there was no token to be had, or the browser does not
+   * allow the connection. */
   readonly code: string;
   /** The same for people. */
   readonly detail: string;
