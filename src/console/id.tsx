@@ -34,3 +34,8 @@ export function Ids({ of }: { readonly of: readonly string[] }) {
 export function IdOrNone({ text }: { readonly text: string }) {
   return text === "" ? <span class="hint">none</span> : <Id text={text} />;
 }
+
+/** The id of a session, which the server has chosen. */
+export function SessionId({ id }: { readonly id: string }) {
+  return <code class="session">{id}</code>;
+}

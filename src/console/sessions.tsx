@@ -7,7 +7,7 @@ import { useEffect, useRef } from "preact/hooks";
 import { type Api, toDetail } from "./api.ts";
 import { AsOf } from "./as-of.tsx";
 import { formatAge, formatCount, toVisible } from "./format.ts";
-import { Id, IdOrNone } from "./id.tsx";
+import { Id, IdOrNone, SessionId } from "./id.tsx";
 import { repeat } from "./repeat.ts";
 import { type Page, pageSize, type Session, type SessionList } from "./session-list.ts";
 import { TextField } from "./text-field.tsx";
@@ -211,7 +211,7 @@ function SessionRow({ session, isOwn, shownAt, onDisconnect }: SessionRowProps) 
       </td>
       <td class="wide">{address ?? "–"}</td>
       <td class="widest">
-        <code>{id}</code>
+        <SessionId id={id} />
       </td>
       <td>
         <button type="button" aria-label={`Disconnect ${toName(session)}`} onClick={onDisconnect}>
@@ -261,7 +261,7 @@ function DisconnectDialog(props: DisconnectDialogProps) {
         Disconnect <Named session={session} />?
       </h2>
       <p>
-        Session <code>{session.id}</code>, over {session.transport}
+        Session <SessionId id={session.id} />, over {session.transport}
         {session.address !== undefined && `, from ${session.address}`}
         {isOwn && ": this page"}
       </p>
@@ -306,7 +306,7 @@ function Named({ session }: { readonly session: Session }) {
   return toNames(session).map(([what, id], index) => (
     <Fragment key={what}>
       {index > 0 && ", "}
-      {what} <Id text={id} />
+      {what} {what === "session" ? <SessionId id={id} /> : <Id text={id} />}
     </Fragment>
   ));
 }

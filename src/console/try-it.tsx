@@ -6,7 +6,7 @@ import type { TargetedMouseEvent, TargetedSubmitEvent } from "preact";
 import { useEffect } from "preact/hooks";
 import type { Api } from "./api.ts";
 import { formatTime } from "./format.ts";
-import { Id, Ids, toIds } from "./id.tsx";
+import { Id, Ids, SessionId, toIds } from "./id.tsx";
 import { CopyButton, Snippet } from "./snippet.tsx";
 import { type Call, type Target, toCurl, toPage, toTokenCurl } from "./snippets.ts";
 import { TextField } from "./text-field.tsx";
@@ -125,7 +125,11 @@ function ConnectStep({ trial }: { readonly trial: Trial }) {
       </p>
       {/* Its room is there before it is, so that nothing moves under the pointer. */}
       <p class={isOff ? "hint later" : "hint"}>
-        {connection.kind === "open" && connection.session !== "" && `Session ${connection.session}. `}
+        {connection.kind === "open" && connection.session !== "" && (
+          <>
+            Session <SessionId id={connection.session} />.{" "}
+          </>
+        )}
         Disconnect to be somebody else.
       </p>
     </form>

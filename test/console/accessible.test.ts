@@ -18,6 +18,7 @@ import {
   phone,
   pushFromPage,
   refusals,
+  smallest,
   untilReceived,
   untilText,
 } from "./console.ts";
@@ -96,6 +97,27 @@ const states: Readonly<Record<string, State>> = {
   },
 };
 
+/**
+ * What reaches out of the cell, the tile, the card or the button that it stands in, and so lies over what is beside it. A plot cuts off
+ * what it holds, which has its size a frame later.
+ */
+async function findOutside(page: Page): Promise<readonly string[]> {
+  return await page.evaluate(`Array.from(document.querySelectorAll("th, td, .tile, .card, button, .badge")).flatMap((box) => {
+    const room = box.getBoundingClientRect();
+    const walker = document.createTreeWalker(box);
+    const outside = [];
+    for (let node = walker.nextNode(); node !== null; node = walker.nextNode()) {
+      if (node.parentElement.closest(".plot") !== null) continue;
+      const range = document.createRange();
+      range.selectNode(node);
+      const isOutside = Array.from(range.getClientRects()).some(({ left, right, width }) =>
+        width > 0 && (left < room.left - 0.5 || right > room.right + 0.5));
+      if (isOutside) outside.push(box.tagName + "." + box.className + ": " + (node.textContent.trim() || node.outerHTML));
+    }
+    return outside;
+  })`);
+}
+
 /** Sessions, messages and events, with names as long as they may be. */
 async function fill({ page, server }: OpenedConsole, others: AsyncDisposableStack): Promise<void> {
   for (const query of ["userid=7", "compid=chart", "", `userid=${"u".repeat(128)}&compid=${"c".repeat(128)}`])
@@ -155,9 +177,13 @@ describe.skipIf(mustSkip("chromium"))("the page", () => {
     const { page } = opened;
     await fill(opened, others);
 
-    for (const width of [360, 600, 768, 1024, 2560]) {
+    for (const width of [smallest.width, 340, 360, 375, 390, 600, 768, 1024, 2560]) {
       await page.emulate({ width, height: 800, scheme: "light" });
-      expect(await page.evaluate<number>(`document.documentElement.scrollWidth`)).toBeLessThanOrEqual(width);
+      const found = {
+        tooWide: await page.evaluate<boolean>(`document.documentElement.scrollWidth > ${width}`),
+        outside: await findOutside(page),
+      };
+      expect({ width, ...found }).toEqual({ width, tooWide: false, outside: [] });
     }
   });
 

@@ -24,6 +24,8 @@ export interface ConsoleOptions {
 
 export const desktop = { width: 1440, height: 900 } as const;
 export const phone = { width: 390, height: 844 } as const;
+/** Also what WCAG has a page fit into, which is 1280 px at 400 %. */
+export const smallest = { width: 320, height: 640 } as const;
 
 /** What Chromium says of each answer that is an error. */
 export const refusals = /^Failed to load resource: the server responded with a status of 4\d\d/;

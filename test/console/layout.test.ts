@@ -6,7 +6,7 @@ import type { Page } from "../support/browser.ts";
 import { connect } from "../support/client.ts";
 import { mustSkip } from "../support/system.ts";
 import { apiKey } from "../support/tokens.ts";
-import { connectPage, openConsole, phone, pushFromPage, untilText } from "./console.ts";
+import { connectPage, openConsole, phone, pushFromPage, smallest, untilText } from "./console.ts";
 
 setDefaultTimeout(60_000);
 
@@ -48,6 +48,49 @@ describe.skipIf(mustSkip("chromium"))("the page", () => {
       const ends = await measure(page, ".tile", "right");
       expect(ends.at(-1)).toBe(Math.max(...ends));
     }
+  });
+
+  test("has on the smallest phone room for a figure's longer lines, which move nothing when they come", async () => {
+    await using opened = await openConsole({ screen: { ...smallest, scheme: light } });
+    const { page } = opened;
+    await page.until(`document.querySelector(".tiles:not(.unknown)") !== null`);
+
+    // At once, as the next figures are there in a moment.
+    const [short, long] = await page.evaluate<object[]>(`["–", "99 % within 0.55 ms"].map((line) => {
+      const tile = document.querySelector(".tile:nth-child(4)");
+      tile.querySelector("small").lastChild.data = line;
+      return { height: document.querySelector(".tiles").offsetHeight, tooWide: tile.scrollWidth - tile.clientWidth };
+    })`);
+
+    expect(long).toEqual({ ...short, tooWide: 0 });
+  });
+
+  test("has on the smallest phone the ids of sessions in one line each, whatever hyphens are in them", async () => {
+    await using opened = await openConsole({ screen: { ...smallest, scheme: light } });
+    const { page, server } = opened;
+    await using _ = await connect(server, "");
+    await connectPage(page);
+    await page.click("tbody tr:not(.own) button");
+    await page.until(`document.querySelector("dialog")?.open === true`);
+
+    for (const place of ["#connection + .hint", "dialog h2", "dialog h2 + p"]) {
+      const lines = await page.evaluate<number>(`(() => {
+        const texts = document.createTreeWalker(document.querySelector("${place}"), NodeFilter.SHOW_TEXT);
+        while (!/[\\w-]{22}/.test(texts.nextNode().data));
+        const { currentNode: text } = texts;
+        text.data = text.data.replace(/[\\w-]{22}/, "oo--xoWNWW-WWWW-WWWW-M");
+        const range = document.createRange();
+        range.setStart(text, text.data.indexOf("oo--"));
+        range.setEnd(text, text.data.indexOf("oo--") + 22);
+        return range.getClientRects().length;
+      })()`);
+      expect({ place, lines }).toEqual({ place, lines: 1 });
+    }
+    expect(
+      await page.evaluate<boolean>(
+        `[document.querySelector("dialog")].every((it) => it.scrollWidth <= it.clientWidth)`,
+      ),
+    ).toBe(true);
   });
 
   test("has the charts side by side at one height, with their legends", async () => {
