@@ -56,17 +56,25 @@ export class Api {
 
   /** @param needsKey whether the server has said so; one that begins to need one later says so by refusing */
   constructor(needsKey: boolean) {
-    if (!needsKey) return;
+    if (!needsKey) {
+      keep("");
+      return;
+    }
     this.#key = readKept();
-    this.entry.value = this.hasKey ? { kind: "open", hasKey: true } : { kind: "asking", problem: "" };
+    this.entry.value = this.#key === "" ? { kind: "asking", problem: "" } : { kind: "open", hasKey: true };
   }
 
   get hasKey(): boolean {
-    return this.#key !== "";
+    const entry = this.entry.value;
+    return entry.kind === "open" && entry.hasKey;
   }
 
   /** Enters with this key; keeps it when it is right. */
   async unlock(key: string): Promise<void> {
+    if (key === "") {
+      this.#ask("There is nothing but blanks, expected one of the server's API keys.");
+      return;
+    }
     try {
       await this.#send(key, "/sessions", { parameters: [["limit", "1"]] });
     } catch (error) {
@@ -83,15 +91,24 @@ export class Api {
     this.#ask("");
   }
 
+  /** The server asks for none any more. */
+  dropKey(): void {
+    this.#key = "";
+    keep("");
+    this.entry.value = { kind: "open", hasKey: false };
+  }
+
   /** @throws Refusal; or what has ended it, when the signal did */
   async call(path: string, options: CallOptions = {}): Promise<Response> {
+    // What the page shows asks on until it is gone, a moment later.
+    if (this.#isAsking) throw new Refusal("an API key is missing", 401);
     const key = this.#key;
     try {
       return await this.#send(key, path, options);
     } catch (error) {
       // Several calls may be under way with a key that is valid no longer, also when there is another one already.
-      if (error instanceof Refusal && error.status === 401 && key === this.#key)
-        this.#ask(key === "" ? "" : "The key is no longer valid.");
+      if (error instanceof Refusal && error.status === 401 && key === this.#key && !this.#isAsking)
+        this.#ask(key === "" ? "The server now asks for an API key." : "The key is no longer valid.");
       throw error;
     }
   }
@@ -126,6 +143,10 @@ export class Api {
     this.answeredAt.value = Date.now();
     if (answer.ok) return answer;
     throw new Refusal(await readDetail(answer), answer.status);
+  }
+
+  get #isAsking(): boolean {
+    return this.entry.peek().kind === "asking";
   }
 
   #ask(problem: string): void {

@@ -1,6 +1,7 @@
 /**
  * The page as a whole: its head, the question for the key where there is one, and the parts.
  */
+import type { ReadonlySignal } from "@preact/signals";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import type { Api } from "./api.ts";
 import { KeyForm } from "./key-form.tsx";
@@ -20,7 +21,7 @@ export interface AppParts {
   readonly sessions: SessionList;
   readonly tail: Tail;
   readonly trial: Trial;
-  readonly setup: Setup;
+  readonly setup: ReadonlySignal<Setup>;
 }
 
 export function App(parts: AppParts) {
@@ -106,10 +107,11 @@ const sections = [
 ] as const;
 
 function Content({ api, watch, sessions, tail, trial, setup }: AppParts) {
+  const { clientOrigin, hasWebhooks } = setup.value;
   return (
     <>
-      <TryIt trial={trial} api={api} clientOrigin={setup.clientOrigin} />
-      <Live api={api} watch={watch} hasWebhooks={setup.hasWebhooks} />
+      <TryIt trial={trial} api={api} clientOrigin={clientOrigin} />
+      <Live api={api} watch={watch} hasWebhooks={hasWebhooks} />
       <Sessions api={api} sessions={sessions} trial={trial} watch={watch} />
       <TailSection api={api} tail={tail} />
     </>

@@ -2,7 +2,7 @@
  * The events of the server, as /events streams them: a line of JSON each. A stream that ends is begun anew where it was.
  */
 import { type Api, Refusal } from "./api.ts";
-import { toIds } from "./id.tsx";
+import { toOwner } from "./id.tsx";
 import { repeat } from "./repeat.ts";
 import type { Happening } from "./tail.ts";
 
@@ -85,7 +85,8 @@ function toHappening({ type, timestamp = "" }: Line, data: NonNullable<Line["dat
   return {
     at: Date.parse(timestamp),
     kind: type,
-    subject: toIds(userid, compid),
+    // What was pushed to all is for nobody in particular.
+    subject: rest["all"] === true ? [] : toOwner(userid, compid),
     event: String(event),
     text: message === undefined ? details.join("  ") : String(message),
   };

@@ -20,6 +20,12 @@ export function toIds(userid: unknown = "", compid: unknown = ""): readonly stri
   return [String(userid), String(compid)];
 }
 
+/** The same of a session, which may be nobody's: that is shown too. */
+export function toOwner(userid?: unknown, compid?: unknown): readonly string[] {
+  const ids = toIds(userid, compid);
+  return ids.length === 0 ? [""] : ids;
+}
+
 /** `123 / inbox` */
 export function Ids({ of }: { readonly of: readonly string[] }) {
   return of.map((text, index) => (

@@ -9,17 +9,18 @@ import type { Api } from "./api.ts";
 export function KeyForm({ api }: { readonly api: Api }) {
   const field = useRef<HTMLInputElement>(null);
   const isChecking = useSignal(false);
+  const tries = useSignal(0);
   const entry = api.entry.value;
-  const problem = entry.kind === "asking" ? entry.problem : "";
+  const problem = entry.kind === "asking" && !isChecking.value ? entry.problem : "";
   useLayoutEffect(() => field.current?.focus(), []);
 
   const submit = async (event: TargetedSubmitEvent<HTMLFormElement>) => {
     event.preventDefault();
-    const key = field.current?.value.trim() ?? "";
-    if (key === "" || isChecking.value) return;
+    if (isChecking.value) return;
     isChecking.value = true;
-    await api.unlock(key);
+    await api.unlock(field.current?.value.trim() ?? "");
     isChecking.value = false;
+    tries.value++;
     field.current?.select();
   };
 
@@ -46,7 +47,8 @@ export function KeyForm({ api }: { readonly api: Api }) {
         Open the console
       </button>
       <p id="key-problem" class="problem" role="alert">
-        {problem}
+        {/* An element of its own for each try: what is wrong again is said again, though it is the same. */}
+        {problem !== "" && <span key={tries.value}>{problem}</span>}
       </p>
     </form>
   );

@@ -2,7 +2,7 @@
  * Code to copy.
  */
 import { useSignal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 
 export interface SnippetProps {
   readonly id: string;
@@ -29,19 +29,21 @@ export function Snippet({ id, title, code, note }: SnippetProps) {
 
 export function CopyButton({ text, what }: { readonly text: string; readonly what: string }) {
   const said = useSignal("");
-  useEffect(() => {
-    if (said.value === "") return undefined;
-    const timer = setTimeout(() => (said.value = ""), copiedMs);
-    return () => clearTimeout(timer);
-  }, [said.value]);
+  const copies = useSignal(0);
+  const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
+  useEffect(() => () => clearTimeout(timer.current), []);
 
   const copy = async () => {
     said.value = (await write(text)) ? "Copied" : "Select it and copy";
+    copies.value++;
+    clearTimeout(timer.current);
+    timer.current = setTimeout(() => (said.value = ""), copiedMs);
   };
   return (
     <span class="copy">
       <span class="said" role="status">
-        {said}
+        {/* An element of its own for each copy: it is said again, though it is the same. */}
+        {said.value !== "" && <span key={copies.value}>{said}</span>}
       </span>
       <button type="button" class="quiet" aria-label={`Copy: ${what}`} onClick={copy}>
         Copy

@@ -13,7 +13,7 @@ export interface Happening {
   readonly at: number;
   /** A type of event, of which a server has few, or `message`. */
   readonly kind: string;
-  /** Whom it is about: a user, a component, both or neither. */
+  /** Whom it is about: a user, a component or both; an empty id where that is nobody's session; nothing where it is about none. */
   readonly subject: readonly string[];
   /** The event name of a message, empty for none. */
   readonly event: string;

@@ -1,11 +1,11 @@
 /**
  * Try it: this page as a session of some user and component, by the very library that pages have, and what is pushed to it.
  */
-import { computed, effect, signal } from "@preact/signals";
+import { computed, effect, type ReadonlySignal, signal } from "@preact/signals";
 import type { Push } from "../client/contract.d.ts";
 import { connect } from "../client/module.ts";
 import { type Api, Refusal, toDetail } from "./api.ts";
-import { toIds } from "./id.tsx";
+import { toOwner } from "./id.tsx";
 import { pace, showMs } from "./pace.ts";
 import type { Setup } from "./setup.ts";
 import { type Call, type Target, toCall } from "./snippets.ts";
@@ -71,7 +71,7 @@ export class Trial {
   /** How many there were, and which was the newest: for who cannot see them. */
   readonly said = signal("");
   readonly #api: Api;
-  readonly #setup: Setup;
+  readonly #setup: ReadonlySignal<Setup>;
   readonly #onMessage: (happening: Happening) => void;
   readonly #showSoon = pace(showMs, () => (this.received.value = this.#newest.toReversed()));
   readonly #saySoon = pace(sayMs, () => (this.said.value = this.#describeNewest()));
@@ -80,7 +80,7 @@ export class Trial {
   #newest: Received[] = [];
   #count = 0;
 
-  constructor(api: Api, setup: Setup, onMessage: (happening: Happening) => void) {
+  constructor(api: Api, setup: ReadonlySignal<Setup>, onMessage: (happening: Happening) => void) {
     this.#api = api;
     this.#setup = setup;
     this.#onMessage = onMessage;
@@ -93,7 +93,7 @@ export class Trial {
 
   /** Whether clients need a token. */
   get needsToken(): boolean {
-    return this.#setup.needsToken || this.#api.hasKey;
+    return this.#setup.value.needsToken || this.#api.hasKey;
   }
 
   /** Whether they do, and this page can get none. */
@@ -106,7 +106,8 @@ export class Trial {
     const [userid, compid] = [this.userid.peek(), this.compid.peek()];
     this.outcome.value = undefined;
     const isNobody = userid === "" && compid === "";
-    const takesToken = this.needsToken && !(this.#setup.takesAnonymous && isNobody);
+    const { clientOrigin, takesAnonymous } = this.#setup.peek();
+    const takesToken = this.needsToken && !(takesAnonymous && isNobody);
     if (takesToken && (this.lacksToken || userid === "")) {
       this.connection.value = { kind: "none", why: this.lacksToken ? noToken : noUser };
       return;
@@ -122,7 +123,7 @@ export class Trial {
       }
     };
     const push = connect({
-      url: this.#setup.clientOrigin,
+      url: clientOrigin,
       ...(userid !== "" && { userid }),
       ...(compid !== "" && { compid }),
       ...(takesToken && { token: getToken }),
@@ -142,7 +143,7 @@ export class Trial {
       const why = code === "unreachable" ? "the server does not answer" : detail;
       this.connection.value = { kind: "connecting", why };
     };
-    void this.#receive(push, toIds(userid, compid));
+    void this.#receive(push, toOwner(userid, compid));
   }
 
   disconnect(): void {

@@ -99,6 +99,13 @@ export async function untilText({ until }: Page, selector: string, text: string)
   );
 }
 
+/** Notes as `said` in the page what is set anew into a live region, which is when those who listen to the page hear it. */
+export async function noteSaid({ evaluate }: Page, selector: string): Promise<void> {
+  await evaluate(`void (globalThis.said = [], new MutationObserver((changes) =>
+    changes.flatMap(({ addedNodes }) => Array.from(addedNodes)).forEach(({ textContent }) => said.push(textContent)))
+    .observe(document.querySelector(${JSON.stringify(selector)}), { childList: true, subtree: true }))`);
+}
+
 /** Makes the page a session of who is in its fields. */
 export async function connectPage(page: Page): Promise<void> {
   await page.click("#connect");

@@ -10,6 +10,7 @@ import { apiKey } from "../support/tokens.ts";
 import {
   connectPage,
   type ConsoleOptions,
+  noteSaid,
   openConsole,
   pushFromPage,
   refusals,
@@ -50,6 +51,7 @@ describe.skipIf(mustSkip("chromium"))("with an API key", () => {
     ["fedcba9876543210", "This is not one of the server's API keys."],
     ["two words", "This is not one of the server's API keys."],
     ["\u20ac", "The key has characters that no key has"],
+    ["  ", "There is nothing but blanks, expected one of the server's API keys."],
   ])("it says what is wrong with %p, and asks again", async (key, problem) => {
     await using opened = await openLocked({ mayComplain: refusals });
     const { page } = opened;
@@ -60,6 +62,23 @@ describe.skipIf(mustSkip("chromium"))("with an API key", () => {
     await giveKey(page, ` ${apiKey} `);
     await page.until(isOpen);
   });
+
+  test.each(["fedcba9876543210", "\u20ac", "  "])(
+    "it says again what is wrong with %p again",
+    async (key) => {
+      await using opened = await openLocked({ mayComplain: refusals });
+      const { page } = opened;
+      await giveKey(page, key);
+      await page.until(`document.querySelector("#key-problem").textContent !== ""`);
+      const said = await textOf(page, "#key-problem");
+      await noteSaid(page, "#key-problem");
+
+      await giveKey(page, key);
+
+      await page.until(`globalThis.said.length > 0`);
+      expect(await page.evaluate<string[]>(`globalThis.said`)).toEqual([said]);
+    },
+  );
 
   test("who has given it goes on in the page that it opens", async () => {
     await using opened = await openLocked();
@@ -176,5 +195,30 @@ describe.skipIf(mustSkip("chromium"))("with an API key", () => {
     await giveKey(page, "fedcba9876543210");
     await page.until(isOpen);
     await untilText(page, "#connection", "Not connected");
+  });
+
+  test("the reason why it is asked for again stays, and nothing is asked without one meanwhile", async () => {
+    await using folder = await makeFolder({ keys: apiKey });
+    const settings = { "api-key-file": folder.file("keys") };
+    await using opened = await openConsole({ settings, mayComplain: refusals });
+    const { page, server } = opened;
+    await giveKey(page, apiKey);
+    await page.until(isOpen);
+    // When the key has just been dropped, what asks with it is still there.
+    await page.evaluate(`void (() => {
+      const { fetch } = globalThis;
+      globalThis.withoutKey = [];
+      globalThis.fetch = (url, options) => {
+        if (!options.headers.has("Authorization")) globalThis.withoutKey.push(url);
+        return fetch(url, options);
+      };
+      Storage.prototype.removeItem = () => queueMicrotask(() => document.querySelector("#push")?.click());
+    })()`);
+
+    await Bun.write(folder.file("keys"), "fedcba9876543210");
+    server.signal("SIGHUP");
+
+    await untilText(page, "#key-problem", "The key is no longer valid.");
+    expect(await page.evaluate<string[]>(`globalThis.withoutKey`)).toEqual([]);
   });
 });

@@ -261,6 +261,20 @@ describe.skipIf(mustSkip("chromium"))("the tail", () => {
     await untilText(page, "#tail .subject", "none / ticker");
   });
 
+  test("says of a session that is nobody's that it is, and of a push to all nothing", async () => {
+    await using opened = await openConsole();
+    const { page, server } = opened;
+    await fetch(`${server.url}/pushtoall?message=hello`);
+    await using _ = await connect(server, "");
+    await page.until(`${rows} === 2`);
+
+    const subjects = await page.evaluate<string[]>(
+      `Array.from(document.querySelectorAll("#tail li"), (row) => row.querySelector(".kind").textContent + " " + row.querySelector(".subject").textContent)`,
+    );
+
+    expect(subjects).toEqual(["session.opened none", "message.unclaimed "]);
+  });
+
   test("counts one that has come meanwhile as one, and says where it is, and of which kinds", async () => {
     await using opened = await openConsole();
     const { page, server } = opened;

@@ -4,6 +4,7 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { openPage } from "../support/browser.ts";
 import { mustSkip } from "../support/system.ts";
+import { apiKey } from "../support/tokens.ts";
 import {
   connectPage,
   openConsole,
@@ -38,6 +39,47 @@ test.skipIf(isMissing).each([
   );
 
   expect(await textOf(page, ".status")).toStartWith(isOfServer ? "Running" : "Not reachable");
+});
+
+test.skipIf(isMissing)("a server that comes back without a key is gone on with without one", async () => {
+  await using page = await openPage();
+  const first = await startServer({ "api-key": apiKey });
+  await page.show(`${first.url}/`);
+  await page.fill("#key", apiKey);
+  await page.click(".key button");
+  await page.until(`document.querySelector("#token") !== null`);
+
+  first.signal("SIGKILL");
+  await first.exited;
+  await first[Symbol.asyncDispose]();
+  await using _ = await startServer({}, first.port);
+
+  await page.until(`document.querySelector(".top button") === null`);
+  expect(await page.evaluate<number>(`sessionStorage.length`)).toBe(0);
+  expect(await textOf(page, "#curl code")).not.toContain("Authorization");
+  expect(await textOf(page, "#page code")).toContain(`connect({ userid: "123", compid: "inbox" })`);
+  expect(await textOf(page, "#try")).not.toContain("token");
+  await connectPage(page);
+  await pushFromPage(page);
+  await untilReceived(page, "hello");
+});
+
+test.skipIf(isMissing)("a server that comes back with a key says so, and takes it", async () => {
+  await using page = await openPage();
+  const first = await startServer();
+  await page.show(`${first.url}/`);
+  await connectPage(page);
+
+  first.signal("SIGKILL");
+  await first.exited;
+  await first[Symbol.asyncDispose]();
+  await using _ = await startServer({ "api-key": apiKey }, first.port);
+
+  await untilText(page, "#key-problem", "The server now asks for an API key.");
+  await page.fill("#key", apiKey);
+  await page.click(".key button");
+  await page.until(`document.querySelector("#token") !== null`);
+  await connectPage(page);
 });
 
 test.skipIf(isMissing).each(["SIGKILL", "SIGTERM"] as const)(

@@ -9,6 +9,7 @@ import { run } from "../support/process.ts";
 import { mustSkip } from "../support/system.ts";
 import {
   connectPage,
+  noteSaid,
   openConsole,
   pushFromPage,
   refusals,
@@ -230,6 +231,44 @@ describe.skipIf(isMissing)("the page", () => {
     await untilText(page, ".snippet .said", "Copied");
     expect(await page.evaluate<boolean>(`document.activeElement.matches('${button}')`)).toBe(true);
   });
+});
+
+test.skipIf(isMissing)("a second copy is said like the first, and for as long", async () => {
+  await using opened = await openConsole();
+  const { page } = opened;
+  const button = `button[aria-label="Copy: The same push, from a shell"]`;
+  // What is to be done in two seconds is done when the test says so.
+  await page.evaluate(`void (() => {
+    navigator.clipboard.writeText = async () => {};
+    const { setTimeout, clearTimeout } = globalThis;
+    globalThis.due = new Map();
+    globalThis.setTimeout = (run, ms, ...rest) => {
+      const timer = setTimeout(run, ms === 2000 ? 2 ** 30 : ms, ...rest);
+      if (ms === 2000) due.set(timer, run);
+      return timer;
+    };
+    globalThis.clearTimeout = (timer) => {
+      due.delete(timer);
+      clearTimeout(timer);
+    };
+  })()`);
+  await page.click(button);
+  await untilText(page, ".snippet .said", "Copied");
+  await noteSaid(page, ".snippet .said");
+  await page.evaluate(`void (globalThis.ofFirst = [...due.keys()])`);
+
+  await page.click(button);
+  await page.until(`globalThis.said.join() === "Copied"`);
+  const left = await page.evaluate<string>(`(async () => {
+    ofFirst.forEach((timer) => due.get(timer)?.());
+    // Shown is what has changed in the next frame.
+    for (let frame = 0; frame < 3; frame++) await new Promise(requestAnimationFrame);
+    return document.querySelector(".snippet .said").textContent;
+  })()`);
+
+  expect(left).toBe("Copied");
+  await page.evaluate(`due.forEach((run) => run())`);
+  await page.until(`document.querySelector(".snippet .said").textContent === ""`);
 });
 
 describe.skipIf(isIncomplete)("the line for a shell, run as it is written,", () => {
