@@ -231,12 +231,13 @@ export function openConnection({ server, order, position, emit, times }: Connect
 
   /** Tells of the end, and gives how long to pause, in milliseconds. */
   function judge(ending: Ending): number {
+    if (openedAt && Date.now() - openedAt >= times.steady) attempts = 0;
     if (ending === planned || isClosed) return 0;
     let { code = 1006, problem, reason = "" } = ending;
-    // What somebody on the way answers may be of this transport alone.
-    if (ending === isBlocked || problem?.code === "unexpected") {
+    // What somebody on the way answers may be of this transport alone, but for what tells that its server is away.
+    if (ending === isBlocked || ((problem?.status as number) < 500 && problem?.code === "unexpected")) {
       if (level === proven) {
-        // What has worked is tried once more: its server may have been away just then, as it is where somebody else answers.
+        // What has worked is tried once more, as it may have been the server.
         if (!problem) proven = undefined;
       } else if (order[level + 1]) {
         if (!level++) {
@@ -256,7 +257,6 @@ export function openConnection({ server, order, position, emit, times }: Connect
     if (isFinal) close(code, problem?.detail ?? reason);
     else if (isTold) emit({ type: "close", code, reason, willReconnect: true });
     isTold = false;
-    if (openedAt && Date.now() - openedAt >= times.steady) attempts = 0;
     if (code === tokenExpired && !attempts) return attempts++;
     const retryAfterMs = (problem?.retryAfter || 0) * 1000;
     const window = Math.max(

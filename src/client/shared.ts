@@ -43,9 +43,9 @@ type Timer = ReturnType<typeof setTimeout>;
 const maxAsked = 400;
 /**
  * So often a tab that leads may have failed where another one may not, as it has no good token or its page may not connect, before it lets
- * another one lead; and what another one has missed may not have come.
+ * another one lead, at first and at the most; and what another one has missed may not have come.
  */
-const fewFailed = 3;
+const [fewFailed, manyFailed] = [3, 24];
 const mostUnfetched = 5;
 /** What was missed is asked for at least so often, whatever who is on the way asks for: until then what comes waits, too. */
 const longestPauseMs = 60_000;
@@ -59,7 +59,7 @@ const lost: Closed = { type: "close", code: 1006, reason: "", willReconnect: tru
  * @param connect what the one that leads connects with
  */
 export function share(name: string, options: ConnectionOptions, connect: typeof openConnection): Connection {
-  const { server, emit, times } = options;
+  const { server, order, emit, times } = options;
   let { position } = options;
   /** Of who leads. */
   let connection: Connection | undefined;
@@ -80,7 +80,8 @@ export function share(name: string, options: ConnectionOptions, connect: typeof 
   let [failed, mostFailed] = [0, fewFailed];
   const closing = new AbortController();
   const { signal } = closing;
-  const isBarred = watchPolicy(server.url("", {}).host, signal);
+  const scheme = order.includes("websocket") ? "ws" : "http";
+  const isBarred = watchPolicy(scheme, server.url("", {}).host, signal);
   const channel = new BroadcastChannel(name);
   const say = (word: Word) => {
     if (!signal.aborted) channel.postMessage(word);
@@ -249,7 +250,7 @@ export function share(name: string, options: ConnectionOptions, connect: typeof 
     const own = connection;
     failed = 0;
     if (!(await election.isContested()) || own !== connection || signal.aborted) return;
-    mostFailed *= 2;
+    mostFailed = Math.min(mostFailed * 2, manyFailed);
     resign();
     wake();
   }
@@ -372,8 +373,8 @@ export function share(name: string, options: ConnectionOptions, connect: typeof 
           goOn = resolve;
           setTimeout(resolve, Math.min(pause, longestPauseMs));
         });
-        goOn = undefined;
         if (signal.aborted || held !== own) return;
+        goOn = undefined;
         continue;
       }
       const { id, resumed, messages } = answer;

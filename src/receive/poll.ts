@@ -167,8 +167,8 @@ export function openPolls({ admit, access, hub, createSessionId }: PollParts) {
       const since = readSince(query, request.headers);
       const wait = readWait(query.wait);
       const { userid: _, ...anybody } = client;
-      // One that does not wait takes no room of its user: pages fetch with it what they lack, beside the session that they have.
-      hub.admit(wait > 0 ? client : anybody);
+      // One that asks what it lacks and does not wait takes no room of its user: so do pages, beside the session that they have.
+      hub.admit(wait > 0 || since === undefined ? client : anybody);
       const { offset, ...resumed } = hub.locate(since, client);
       const cors = access.toCorsHeaders(request);
       if (resumed.resumed === false) return answer(hub.toId(offset), resumed, [], cors);

@@ -3,7 +3,10 @@
  */
 import { expect, test } from "bun:test";
 import { createAck } from "../../src/client/connection.ts";
+import { push } from "../support/calls.ts";
 import { eventually } from "../support/eventually.ts";
+import { openLibrary } from "../support/listening.ts";
+import { startServer } from "../support/server.ts";
 
 test("the first is told at once, and of those that follow the latest, in whatever order they come", async () => {
   const told: string[] = [];
@@ -47,4 +50,30 @@ test("those of a new epoch are told although they are smaller", async () => {
   await eventually("the first of the new one", () => told.length > 2);
 
   expect(told).toEqual(["e-2", "e-10", "f-1"]);
+});
+
+test("nothing is told over a connection that is closing, of which a browser would complain", async () => {
+  let isClosing = false;
+  let late = 0;
+  const { WebSocket } = globalThis;
+  using stack = new DisposableStack();
+  stack.defer(() => (globalThis.WebSocket = WebSocket));
+  globalThis.WebSocket = class extends WebSocket {
+    override get readyState() {
+      return isClosing ? WebSocket.CLOSING : super.readyState;
+    }
+    override send(data: string) {
+      if (isClosing) late++;
+      super.send(data);
+    }
+  };
+  await using server = await startServer();
+  using page = openLibrary(server, { userid: "123", transports: ["websocket"] });
+  await page.until("open");
+
+  isClosing = true;
+  await push(server, "userid=123", "hello");
+  await page.untilMessages(1);
+
+  expect(late).toBe(0);
 });

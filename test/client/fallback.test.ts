@@ -282,6 +282,40 @@ describe("a network that lets no WebSocket through", () => {
     expect(page.told.map(({ type }) => type)).toEqual(["open", "close", "open"]);
   });
 
+  test("and says so whenever it is asked, costs no longer pause each time", async () => {
+    await using server = await startServer();
+    await using gateway = await openGateway(server);
+    gateway.answers = { websocket: 404, probe: 404 };
+    using stack = new DisposableStack();
+    const { random } = Math;
+    stack.defer(() => (Math.random = random));
+    Math.random = () => 0.99;
+    // A WebSocket and a stream, by turns.
+    const asked: number[] = [];
+    const token = () => {
+      asked.push(performance.now());
+      return "";
+    };
+    using page = openLibrary(gateway, { ...address, token, times: { first: 100, steady: 20, better: 50 } });
+    await page.until("open", 6);
+
+    // Of pauses that double this would be 3.2 seconds.
+    expect((asked[11] ?? 0) - (asked[10] ?? 0)).toBeLessThan(1600);
+  });
+
+  test("for the moment, as its server is away, is tried again as soon as it is back", async () => {
+    await using server = await startServer();
+    await using gateway = await openGateway(server);
+    gateway.answers = { websocket: 502, probe: 502, sse: 502, poll: 502 };
+    using page = openLibrary(gateway, { ...address, times: { first: 100 } });
+
+    await page.until("error", 2);
+    gateway.answers = {};
+    await page.until("open");
+
+    expect(transportsOf(page)).toEqual(["websocket"]);
+  });
+
   test("is what an outage looks like, after which it is as before", async () => {
     await using server = await startServer();
     await using gateway = await openGateway(server);

@@ -9,6 +9,7 @@ import { push, toReceipt, untilSessions } from "../support/calls.ts";
 import { type Folder, makeFolder } from "../support/folder.ts";
 import { findNode } from "../support/node.ts";
 import { root, run } from "../support/process.ts";
+import { openGateway } from "../support/gateway.ts";
 import { openRelay } from "../support/relay.ts";
 import { startServer } from "../support/server.ts";
 
@@ -44,6 +45,16 @@ const leaving = `
     if (++errors < 3) return;
     console.log(code);
     setTimeout(() => push.close());
+  };`;
+
+/** A page that is closed while something better than what it has would be tried again, in a minute. */
+const fallen = `
+  import { connect } from "server-push/client";
+
+  const push = connect({ url: process.argv[2], userid: "123" });
+  push.onopen = ({ transport }) => {
+    console.log(transport);
+    push.close();
   };`;
 
 const typed = `
@@ -94,6 +105,7 @@ beforeAll(async () => {
   folder = await makeFolder({
     "page.mjs": page,
     "leaving.mjs": leaving,
+    "fallen.mjs": fallen,
     "typed.ts": typed,
     "tsconfig.json": strict,
     "package.json": '{ "type": "module" }',
@@ -201,5 +213,14 @@ describe.each(programs)("in %s", (_, program) => {
 
     const { status, stdout, stderr } = await run([program ?? "", folder.file("leaving.mjs"), relay.url]);
     expect([stdout, stderr, status]).toEqual(["unreachable\n", "", 0]);
+  });
+
+  test.skipIf(program === undefined)("nor one that has closed it over a stream", async () => {
+    await using server = await startServer();
+    await using gateway = await openGateway(server);
+    gateway.upgrades = "refuse";
+
+    const { status, stdout, stderr } = await run([program ?? "", folder.file("fallen.mjs"), gateway.url]);
+    expect([stdout, stderr, status]).toEqual(["sse\n", "", 0]);
   });
 });

@@ -12,7 +12,7 @@ import { pollAll } from "../support/poll.ts";
 import { everyKind, pushOn } from "../support/rounds.ts";
 import { type Service, startService } from "../support/service.ts";
 import { mustSkip } from "../support/system.ts";
-import { beginOf, openTabs, untilOpened } from "../support/tabs.ts";
+import { beginOf, openTabs, shared, untilOpened } from "../support/tabs.ts";
 
 const isMissing = mustSkip("chromium");
 /** Between two messages, so that there are some hundreds of them while something happens. */
@@ -63,28 +63,33 @@ async function freezeInTurn(pages: readonly Page[]): Promise<void> {
   }
 }
 
-describe.concurrent("when the one that leads goes, and the next one hangs, the third one leads", () => {
-  const ways: readonly [string, (leader: Page, site: Site) => Promise<void>][] = [
-    ["by another page", (leader, site) => leader.show(site.add("elsewhere"))],
-    ["by close()", (leader) => leader.evaluate("push.close()")],
-  ];
-  test.skipIf(isMissing).each(ways)("%s", async (_, go) => {
-    await using service = await startService("--log-level=debug");
-    await using site = openSite();
-    await using three = await openTabs(service, site, 3);
-    const [leader, second, third] = three.tabs as Tabs; // there are three
-    await second.halt();
+describe.concurrent(
+  "when the one that leads sleeps or goes, and the next one hangs, the third one leads",
+  () => {
+    const ways: readonly [string, (leader: Page, site: Site) => Promise<void>][] = [
+      ["as it is frozen", (leader) => leader.freeze()],
+      ["by another page", (leader, site) => leader.show(site.add("elsewhere"))],
+      ["by close()", (leader) => leader.evaluate("push.close()")],
+    ];
+    test.skipIf(isMissing).each(ways)("%s", async (_, go) => {
+      await using service = await startService("--log-level=debug");
+      await using site = openSite();
+      // What is not kept is not frozen either, but ends.
+      await using three = await openTabs(service, site, 3, shared, { "Cache-Control": "no-store" });
+      const [leader, second, third] = three.tabs as Tabs; // there are three
+      await second.halt();
 
-    await go(leader, site);
+      await go(leader, site);
 
-    await untilOpened(service, 2);
-    const { id } = await push(service, everyKind, "hello");
-    await receivedUntil(third, id);
-    await second.goOn();
-    await receivedUntil(second, id);
-    await untilSessions(service, 1);
-  });
-});
+      await untilOpened(service, 2);
+      const { id } = await push(service, everyKind, "hello");
+      await receivedUntil(third, id);
+      await second.goOn();
+      await receivedUntil(second, id);
+      await untilSessions(service, 1);
+    });
+  },
+);
 
 describe.concurrent("no tab loses or repeats a message", () => {
   test.skipIf(isMissing)("when the one that leads is frozen: it leaves that to another one at once", () =>

@@ -27,17 +27,18 @@ describe("sessions of one user", () => {
     expect(again.waiting).toEqual([]);
   });
 
-  test("do not keep a poll out that does not wait", async () => {
+  test("do not keep a poll out that asks what it lacks, and does not wait", async () => {
     await using server = await startServer({ "max-sessions-per-user": "1" });
     await using only = await connect(server, "userid=7");
-    const { id: since } = await poll(server, { query: "userid=7&wait=0" });
+    const { id: since } = await poll(server, { query: "userid=8&wait=0" });
     const { id } = await push(server, "userid=7", "hello");
 
     const { messages } = await poll(server, { query: `userid=7&since=${since}&wait=0` });
 
     expect(messages).toEqual([{ id, data: "hello" }]);
     expect(await only.next()).toBe("hello");
-    expect((await fetch(`${server.url}/poll?userid=7&wait=1`)).status).toBe(429);
+    for (const query of ["wait=0", `since=${since}&wait=1`])
+      expect((await fetch(`${server.url}/poll?userid=7&${query}`)).status).toBe(429);
   });
 });
 

@@ -26,8 +26,9 @@ export async function openTabs(
   site: Site,
   count: number,
   options: object = shared,
+  headers: Readonly<Record<string, string>> = {},
 ) {
-  const url = site.add(toPage(toLocal(server), JSON.stringify(options)));
+  const url = site.add(toPage(toLocal(server), JSON.stringify(options)), headers);
   const tabs: Page[] = [];
   const add = async (shown = url) => {
     const page = await openPage();
