@@ -234,12 +234,12 @@ export function openConnection({ server, order, position, emit, times }: Connect
     if (openedAt && Date.now() - openedAt >= times.steady) attempts = 0;
     if (ending === planned || isClosed) return 0;
     let { code = 1006, problem, reason = "" } = ending;
-    // What somebody on the way answers may be of this transport alone, but for what tells that its server is away.
-    if (ending === isBlocked || ((problem?.status as number) < 500 && problem?.code === "unexpected")) {
-      if (level === proven) {
-        // What has worked is tried once more, as it may have been the server.
-        if (!problem) proven = undefined;
-      } else if (order[level + 1]) {
+    // What somebody on the way answers may be of this transport alone; from 502 on, its server is away. Where there is no problem, the status
+    // is not below that.
+    if (ending === isBlocked || ((problem?.status as number) < 502 && problem?.code === "unexpected")) {
+      // What has worked is tried once more: its server may have been away just then.
+      if (level === proven) proven = undefined;
+      else if (order[level + 1]) {
         if (!level++) {
           better = setTimeout(() => {
             level = 0;

@@ -141,6 +141,7 @@ describe("a network that lets no WebSocket through", () => {
 
   test.each([
     ["404 to a WebSocket", { websocket: 404, probe: 404 }, "sse", ["unexpected"]],
+    ["501 to a WebSocket", { websocket: 501, probe: 501 }, "sse", ["unexpected"]],
     ["a page to a WebSocket", { websocket: 200, probe: 200 }, "sse", []],
     ["403 to all but polls", { websocket: 403, probe: 403, sse: 403 }, "poll", ["unexpected", "unexpected"]],
     ["a page to all but polls", { websocket: 200, probe: 200, sse: 200 }, "poll", []],
@@ -282,6 +283,20 @@ describe("a network that lets no WebSocket through", () => {
     expect(page.told.map(({ type }) => type)).toEqual(["open", "close", "open"]);
   });
 
+  test("any more, as somebody else answers, is asked once more before, too", async () => {
+    await using server = await startServer();
+    await using gateway = await openGateway(server);
+    using page = openLibrary(gateway, address);
+    await page.until("open");
+
+    gateway.answers = { websocket: 403, probe: 403 };
+    await disconnect(server, "userid=123&back=true");
+    await page.until("open", 2);
+
+    expect(transportsOf(page)).toEqual(["websocket", "sse"]);
+    expect(gateway.calls).toEqual(["websocket", "websocket", "probe", "websocket", "probe", "sse"]);
+  });
+
   test("and says so whenever it is asked, costs no longer pause each time", async () => {
     await using server = await startServer();
     await using gateway = await openGateway(server);
@@ -296,11 +311,15 @@ describe("a network that lets no WebSocket through", () => {
       asked.push(performance.now());
       return "";
     };
-    using page = openLibrary(gateway, { ...address, token, times: { first: 100, steady: 20, better: 50 } });
-    await page.until("open", 6);
+    using page = openLibrary(gateway, {
+      ...address,
+      token,
+      times: { first: 100, cap: 20_000, steady: 20, better: 200 },
+    });
+    await page.until("open", 4);
 
-    // Of pauses that double this would be 3.2 seconds.
-    expect((asked[11] ?? 0) - (asked[10] ?? 0)).toBeLessThan(1600);
+    // Of pauses that double this would be 0.8 seconds.
+    expect((asked[7] ?? 0) - (asked[6] ?? 0)).toBeLessThan(400);
   });
 
   test("for the moment, as its server is away, is tried again as soon as it is back", async () => {
