@@ -114,11 +114,14 @@ export class Trial {
     }
     this.connection.value = { kind: "connecting", why: "" };
     const getToken = async (): Promise<string> => {
+      // The server may have come back without a key.
+      if (!this.needsToken) return "";
       try {
         return await this.#mintToken(userid, compid);
       } catch (error) {
-        // The library would ask again for ever.
-        if (error instanceof Refusal && error.isFinal) this.#giveUp(push, error.message);
+        // The library would ask again for ever. One without a key forbids to ask for tokens, which the setup tells before long.
+        const isOver = error instanceof Refusal && error.isFinal && (error.status !== 403 || this.lacksToken);
+        if (isOver) this.#giveUp(push, error.message);
         throw error;
       }
     };

@@ -48,6 +48,7 @@ test.skipIf(isMissing)("a server that comes back without a key is gone on with w
   await page.fill("#key", apiKey);
   await page.click(".key button");
   await page.until(`document.querySelector("#token") !== null`);
+  await connectPage(page);
 
   first.signal("SIGKILL");
   await first.exited;
@@ -55,11 +56,11 @@ test.skipIf(isMissing)("a server that comes back without a key is gone on with w
   await using _ = await startServer({}, first.port);
 
   await page.until(`document.querySelector(".top button") === null`);
+  await untilText(page, "#try", "Connected as 123 / inbox");
   expect(await page.evaluate<number>(`sessionStorage.length`)).toBe(0);
   expect(await textOf(page, "#curl code")).not.toContain("Authorization");
   expect(await textOf(page, "#page code")).toContain(`connect({ userid: "123", compid: "inbox" })`);
   expect(await textOf(page, "#try")).not.toContain("token");
-  await connectPage(page);
   await pushFromPage(page);
   await untilReceived(page, "hello");
 });
