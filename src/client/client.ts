@@ -216,7 +216,7 @@ export function open(options: ConnectOptions, base?: string, times: Times = defa
   /** Nothing was for this page since. */
   function move(id: string): void {
     client.position = id;
-    for (const { buffer } of readers) if (buffer.length > 0) return;
+    for (const { buffer } of readers) if (buffer.length) return;
     keep(id);
   }
 

@@ -19,6 +19,7 @@ import {
   type ServerFrame,
   tokenExpired,
 } from "../protocol.ts";
+import { createAck } from "./ack.ts";
 import type { Transport } from "./contract.d.ts";
 import { surroundings } from "./surroundings.ts";
 import {
@@ -83,8 +84,8 @@ export const defaultTimes: Times = {
   better: 60_000,
 };
 
-/** Between acknowledgements, in milliseconds. */
-const ackMs = 100;
+/** What happens to a page and to its connection is told in any order, within this time, in milliseconds. */
+const echoMs = 100;
 /** The server is told a new token so long before the old one expires, in milliseconds; or a quarter of its time, where that is less. */
 const renewMs = 30_000;
 /** One that is nearly over, also by a clock that goes wrong, is not: the server ends the session when it is. */
@@ -151,7 +152,10 @@ export function openConnection({ server, order, position, emit, times }: Connect
     if (isOpen && Date.now() - heardAt > silentMs) abort.abort();
   };
   const onWaker = ({ type }: Event) => {
-    if (type === "online" || surroundings.document?.visibilityState !== "hidden") wake();
+    if (type !== "online" && surroundings.document?.visibilityState === "hidden") return;
+    wake();
+    // A browser may tell what happened to the connection only after that.
+    setTimeout(wake, echoMs);
   };
   // When one of these happens, there may be a connection again; or the one that there was may be gone.
   for (const type of ["online", "pageshow", "visibilitychange", "resume"])
@@ -348,35 +352,13 @@ export function openConnection({ server, order, position, emit, times }: Connect
     abort.abort(planned);
     clearTimeout(patience);
     clearTimeout(better);
+    goOn = undefined;
     tellSent(waiting.keys(), false);
     emit({ type: "close", code, reason, willReconnect: false });
   }
 }
 
 type Timer = ReturnType<typeof setTimeout>;
-
-/**
- * Tells of an id at once, and later of the latest of those that have come meanwhile, as each is a word for all before it: several listeners
- * and tabs may be at several places. An id is opaque to all but this: of one epoch, the larger number is the later.
- */
-export function createAck(tell: (id: string) => void): (id: string) => void {
-  let latest = "";
-  let timer: Timer | undefined;
-  return function ack(id) {
-    const [epoch, number] = id.split("-");
-    const [last, most] = latest.split("-");
-    if (epoch === last && +number! <= +most!) return; // without a number it is not
-    latest = id;
-    if (timer) return;
-    tell(id);
-    timer = setTimeout(() => {
-      timer = undefined;
-      const next = latest;
-      latest = id;
-      ack(next);
-    }, ackMs);
-  };
-}
 
 /** Trying again does not mend what the server itself objects to, but for what passes, and a token that is not the last one. */
 export function isForGood({ code, status = 0 }: Problem, { renews }: Server): boolean {
@@ -389,8 +371,8 @@ export function isForGood({ code, status = 0 }: Problem, { renews }: Server): bo
 function toExpiry(token: string | undefined): number {
   try {
     // Of what is no such token something is missing, which throws.
-    const claims = (token as string).split(".")[1]!.replaceAll("-", "+").replaceAll("_", "/");
-    const { exp = 0 } = JSON.parse(atob(claims)) as { exp?: number }; // as RFC 7519 section 4.1.4 has it
+    const claims = (token as string).split(".")[1]!.replace(/-/g, "+").replace(/_/g, "/");
+    const { exp } = JSON.parse(atob(claims)) as { exp: number }; // as RFC 7519 section 4.1.4 has it; NaN without one, which is later than nothing
     return exp * 1000;
   } catch {
     return 0;

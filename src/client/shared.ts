@@ -16,10 +16,10 @@
  * library that does not find `share` in it has its own connection, so that name changes with what an older one would not bear.
  */
 import { mayReconnect } from "../protocol.ts";
+import { createAck } from "./ack.ts";
 import {
   type Connection,
   type ConnectionOptions,
-  createAck,
   isForGood,
   type Notice,
   type openConnection,
@@ -43,9 +43,10 @@ type Timer = ReturnType<typeof setTimeout>;
 const maxAsked = 400;
 /**
  * So often a tab that leads may have failed where another one may not, as it has no good token or its page may not connect, before it lets
- * another one lead, at first and at the most; and what another one has missed may not have come.
+ * another one lead: at first, and at the most.
  */
 const [fewFailed, manyFailed] = [3, 24];
+/** So often what a tab has missed may not have come before it leads itself. One that may not connect finds that out then, and lets go. */
 const mostUnfetched = 5;
 /** What was missed is asked for at least so often, whatever who is on the way asks for: until then what comes waits, too. */
 const longestPauseMs = 60_000;

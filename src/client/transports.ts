@@ -87,7 +87,7 @@ export const transports: Readonly<Record<Transport, (link: Link) => Promise<Endi
       const ending = await calling(link, "poll", { wait }, async (answer) => {
         const { id, messages, ...resumed } = (await answer.json()) as PollAnswer; // it is our own server's
         // The first answers at once, and so tells that it works.
-        if (wait === 0 || resumed.resumed === false)
+        if (!wait || resumed.resumed === false)
           link.take({
             type: "welcome",
             session: "",

@@ -2,7 +2,7 @@
  * What the server is told of what was handled, where several are at several places.
  */
 import { expect, test } from "bun:test";
-import { createAck } from "../../src/client/connection.ts";
+import { createAck } from "../../src/client/ack.ts";
 import { push } from "../support/calls.ts";
 import { eventually } from "../support/eventually.ts";
 import { openLibrary } from "../support/listening.ts";

@@ -7,9 +7,9 @@ import type * as contract from "../../src/client/contract.d.ts";
 import type * as library from "../../src/client/module.ts";
 import { push, toReceipt, untilSessions } from "../support/calls.ts";
 import { type Folder, makeFolder } from "../support/folder.ts";
+import { openGateway } from "../support/gateway.ts";
 import { findNode } from "../support/node.ts";
 import { root, run } from "../support/process.ts";
-import { openGateway } from "../support/gateway.ts";
 import { openRelay } from "../support/relay.ts";
 import { startServer } from "../support/server.ts";
 

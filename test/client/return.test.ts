@@ -7,7 +7,8 @@ import { disconnect, push, untilSessions } from "../support/calls.ts";
 import { eventually } from "../support/eventually.ts";
 import { openGate } from "../support/gate.ts";
 import { openGateway } from "../support/gateway.ts";
-import { type Library, openLibrary } from "../support/listening.ts";
+import { type Library, noteConnects, openLibrary } from "../support/listening.ts";
+import { fixChance } from "../support/random.ts";
 import { openRelay } from "../support/relay.ts";
 import { startServer } from "../support/server.ts";
 import { startService } from "../support/service.ts";
@@ -17,38 +18,6 @@ const transports = ["websocket", "sse", "poll"] as const;
 
 // Who has been sent away by a server that restarts is told to wait for seconds.
 setDefaultTimeout(60_000);
-
-/** Waits for longer each time, and soon for minutes. */
-const patient = { ...address, times: { first: 100, cap: 600_000 } };
-
-/** What a browser does when it has a network again. */
-function goOnline(): void {
-  (globalThis as unknown as EventTarget).dispatchEvent(new Event("online")); // Bun's is one
-}
-
-/** Lets chance have no say. */
-function fixChance(value: number): Disposable {
-  const { random } = Math;
-  Math.random = () => value;
-  return {
-    [Symbol.dispose]() {
-      Math.random = random;
-    },
-  };
-}
-
-/** What is asked at every connect, so that each is noted. */
-function noteConnects() {
-  const at: number[] = [];
-  return {
-    at,
-    pauses: () => at.slice(1).map((time, index) => time - (at[index] ?? 0)),
-    token() {
-      at.push(performance.now());
-      return "";
-    },
-  };
-}
 
 const openAll = (
   server: { readonly url: string },
@@ -182,47 +151,6 @@ test("who is told when to come back comes some time after that, each at another"
   for (const from of [1000, 2000])
     expect(pauses.filter((pause) => pause >= from && pause < from + 1000).length).toBeGreaterThan(5);
   closeAll(pages);
-});
-
-test("a clock that is set back while it is away does not keep it away", async () => {
-  await using server = await startServer();
-  await using relay = await openRelay(server);
-  using page = openLibrary(relay, patient);
-  await page.until("open");
-  using stack = new DisposableStack();
-  stack.use(fixChance(0.999));
-  relay.cut();
-  await page.until("error", 2);
-  const { now } = Date;
-  stack.defer(() => (Date.now = now));
-  Date.now = () => now() - 3_600_000;
-  relay.mend();
-
-  goOnline();
-
-  await page.until("open", 2);
-});
-
-test("a page that nobody looks at comes back at once, too, when the network does", async () => {
-  await using server = await startServer();
-  await using relay = await openRelay(server);
-  using page = openLibrary(relay, patient);
-  await page.until("open");
-  using stack = new DisposableStack();
-  stack.use(fixChance(0.999));
-  const surroundings = globalThis as { document?: object }; // Bun has none
-  surroundings.document = { visibilityState: "hidden" };
-  stack.defer(() => delete surroundings.document);
-  relay.cut();
-  // After these it waits for more than six seconds.
-  await page.until("error", 6);
-  relay.mend();
-  const since = performance.now();
-
-  goOnline();
-  await page.until("open", 2);
-
-  expect(performance.now() - since).toBeLessThan(3000);
 });
 
 describe("there is never more than one connection", () => {

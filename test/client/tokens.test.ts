@@ -6,6 +6,7 @@ import { connect } from "../support/client.ts";
 import { eventually } from "../support/eventually.ts";
 import { openGateway } from "../support/gateway.ts";
 import { openLibrary } from "../support/listening.ts";
+import { fixChance } from "../support/random.ts";
 import { openRelay } from "../support/relay.ts";
 import { startServer, type TestServer } from "../support/server.ts";
 import { apiKey, mint, pushWithKey } from "../support/tokens.ts";
@@ -371,10 +372,7 @@ test("what stands in the way and is no server of ours is asked again, whatever i
 });
 
 test("who is told that its token is over comes at once, and then after pauses that double", async () => {
-  const { random } = Math;
-  using stack = new DisposableStack();
-  stack.defer(() => (Math.random = random));
-  Math.random = () => 0.999;
+  using _ = fixChance(0.999);
   const ended = `event: push.welcome\nid: e-0\ndata: {"session":"s","id":"e-0","idle":25}\n\nevent: push.close\ndata: {"code":4001,"reason":"expired"}\n\n`;
   await using proxy = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => new Response(ended) });
   const asked: number[] = [];

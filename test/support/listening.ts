@@ -78,3 +78,16 @@ export function openLibrary(
     [Symbol.dispose]: () => push.close(),
   };
 }
+
+/** What is asked at every connect, so that each is noted. */
+export function noteConnects() {
+  const at: number[] = [];
+  return {
+    at,
+    pauses: () => at.slice(1).map((time, index) => time - (at[index] ?? 0)),
+    token() {
+      at.push(performance.now());
+      return "";
+    },
+  };
+}

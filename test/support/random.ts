@@ -24,3 +24,14 @@ export function seeded(seed: number): Random {
     },
   };
 }
+
+/** Lets chance have no say. */
+export function fixChance(value: number): Disposable {
+  const { random } = Math;
+  Math.random = () => value;
+  return {
+    [Symbol.dispose]() {
+      Math.random = random;
+    },
+  };
+}
