@@ -1,5 +1,5 @@
 /**
- * What the server has written into the page of itself, so that nothing must be asked to find it out. A server that is started anew may
+ * What the server has written into the page of itself, so that nothing is asked before it is shown. A server that is started anew may
  * be set up otherwise than the one that the page is from: then it is read out of the page that one would get now.
  */
 import { effect, type Signal } from "@preact/signals";
@@ -29,21 +29,21 @@ export function readSetup({ dataset }: HTMLElement): Setup {
   };
 }
 
-/** Reads it anew whenever the figures are of another start of the server, and drops a key that this one does not ask for. */
+/** Reads it anew with the first figures of each start of a server, of which there may be several, and drops a key that it does not ask for. */
 export function followSetup(api: Api, watch: Watch, setup: Signal<Setup>): void {
-  let readOf = 0;
+  const known = new Set<number>();
   effect(() => {
-    const startedAt = watch.figures.value?.startedAt ?? readOf;
-    if (startedAt === readOf) return;
-    readOf = startedAt;
+    const startedAt = watch.figures.value?.startedAt;
+    if (startedAt === undefined || known.has(startedAt)) return;
+    known.add(startedAt);
     // With the next figures it is tried again.
-    read().catch(() => (readOf = 0));
+    read().catch(() => known.delete(startedAt));
   });
 
   async function read(): Promise<void> {
     const html = await (await api.call("/")).text();
     const root = new DOMParser().parseFromString(html, "text/html").querySelector<HTMLElement>("#app");
-    if (root === null) return;
+    if (root === null) throw new Error("what answered is no console");
     setup.value = readSetup(root);
     if (!setup.value.needsKey && api.hasKey) api.dropKey();
   }

@@ -3,7 +3,7 @@
  */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import type { Page } from "../support/browser.ts";
-import { makeFolder } from "../support/folder.ts";
+import { type Folder, makeFolder } from "../support/folder.ts";
 import { run } from "../support/process.ts";
 import { mustSkip } from "../support/system.ts";
 import { apiKey } from "../support/tokens.ts";
@@ -32,6 +32,15 @@ async function giveKey(page: Page, key: string): Promise<void> {
 
 const isOpen = `document.querySelector("#userid") !== null`;
 const isAsking = `document.querySelector("#key") !== null`;
+
+/** With the keys of a file, of which it has been given the one. */
+async function openWith(folder: Folder) {
+  const settings = { "api-key-file": folder.file("keys") };
+  const opened = await openConsole({ settings, mayComplain: refusals });
+  await giveKey(opened.page, apiKey);
+  await opened.page.until(isOpen);
+  return opened;
+}
 
 describe.skipIf(mustSkip("chromium"))("with an API key", () => {
   test("the page asks for it, in a field that has a label, and complains of nothing yet", async () => {
@@ -181,11 +190,8 @@ describe.skipIf(mustSkip("chromium"))("with an API key", () => {
 
   test("it is asked for again when it is valid no longer", async () => {
     await using folder = await makeFolder({ keys: apiKey });
-    const settings = { "api-key-file": folder.file("keys") };
-    await using opened = await openConsole({ settings, mayComplain: refusals });
+    await using opened = await openWith(folder);
     const { page, server } = opened;
-    await giveKey(page, apiKey);
-    await page.until(isOpen);
     await connectPage(page);
 
     await Bun.write(folder.file("keys"), "fedcba9876543210");
@@ -199,11 +205,8 @@ describe.skipIf(mustSkip("chromium"))("with an API key", () => {
 
   test("the reason why it is asked for again stays, and nothing is asked without one meanwhile", async () => {
     await using folder = await makeFolder({ keys: apiKey });
-    const settings = { "api-key-file": folder.file("keys") };
-    await using opened = await openConsole({ settings, mayComplain: refusals });
+    await using opened = await openWith(folder);
     const { page, server } = opened;
-    await giveKey(page, apiKey);
-    await page.until(isOpen);
     // When the key has just been dropped, what asks with it is still there.
     await page.evaluate(`void (() => {
       const { fetch } = globalThis;

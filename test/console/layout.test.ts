@@ -86,11 +86,10 @@ describe.skipIf(mustSkip("chromium"))("the page", () => {
       })()`);
       expect({ place, lines }).toEqual({ place, lines: 1 });
     }
-    expect(
-      await page.evaluate<boolean>(
-        `[document.querySelector("dialog")].every((it) => it.scrollWidth <= it.clientWidth)`,
-      ),
-    ).toBe(true);
+    const [taken, room] = await page.evaluate<[number, number]>(
+      `(({ scrollWidth, clientWidth }) => [scrollWidth, clientWidth])(document.querySelector("dialog"))`,
+    );
+    expect(taken).toBeLessThanOrEqual(room);
   });
 
   test("has the charts side by side at one height, with their legends", async () => {
