@@ -71,7 +71,7 @@ export function share(name: string, options: ConnectionOptions, connect: typeof 
   let state: Opened | Closed = lost;
   let held: Notice[] | undefined;
   let patience: Timer | undefined;
-  /** Ends the pause before what was missed is asked for again. */
+  /** What was missed is asked for again without a pause, should it not come now. */
   let goOn: (() => void) | undefined;
   /** What the leader was asked to send, or is to be when there is one. */
   const asked = new Map<string, string>();
@@ -352,6 +352,7 @@ export function share(name: string, options: ConnectionOptions, connect: typeof 
     for (let [isBehind, attempts] = [true, 0]; isBehind;) {
       // A page may have closed it when it was told of the last one.
       if (signal.aborted) return;
+      const woken = new Promise<void>((resolve) => (goOn = resolve));
       const { problem, answer } = await fetchMissed(server, () => position, times.open, signal);
       // Who leads meanwhile is sent it anyway.
       if (signal.aborted || held !== own) return;
@@ -370,12 +371,9 @@ export function share(name: string, options: ConnectionOptions, connect: typeof 
         }
         const window = Math.min(times.cap, times.first * 2 ** attempts++);
         const pause = (problem?.retryAfter || 0) * 1000 + Math.random() * window;
-        await new Promise<void>((resolve) => {
-          goOn = resolve;
-          setTimeout(resolve, Math.min(pause, longestPauseMs));
-        });
+        const over = new Promise((resolve) => setTimeout(resolve, Math.min(pause, longestPauseMs)));
+        await Promise.race([woken, over]);
         if (signal.aborted || held !== own) return;
-        goOn = undefined;
         continue;
       }
       const { id, resumed, messages } = answer;

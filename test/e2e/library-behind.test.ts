@@ -179,21 +179,38 @@ test.concurrent.skipIf(isMissing)(
   "a tab that is behind, and has the network back, does not wait to fetch what it lacks",
   async () => {
     await using server = await startServer();
-    await using gateway = await openGateway(server);
-    gateway.polls = "refuse";
     await using site = openSite();
-    await using _ = await openTab(gateway, site);
+    await using _ = await openTab(server, site);
     const { id } = await push(server, "userid=123", "kept");
     await using follower = await openPage();
-    const slow = "<script>Math.random = () => 0.99;</script>";
-    await follower.show(site.add(slow + toLibraryPage(gateway, { ...shared, since: "all" })));
-    // After 1, 2 and 4 seconds; the next time it is after 8.
-    await eventually("polls that are refused", () => gateway.calls.filter(isPoll).length === 4);
+    // Polls are answered by the test; the pauses between them are of 30 s, and then of 60.
+    const slow = `<script>
+Math.random = () => 30;
+const [ownFetch, ownTimeout] = [fetch, setTimeout];
+fetch = (url, options) =>
+  String(url).includes("/poll") ? new Promise((resolve) => (globalThis.answer = resolve)) : ownFetch(url, options);
+setTimeout = (call, ms) => {
+  globalThis.longest = Math.max(globalThis.longest ?? 0, ms);
+  return ownTimeout(call, ms);
+};
+const refuse = () => {
+  const refused = answer;
+  answer = undefined;
+  refused(new Response("", { status: 403 }));
+};
+</script>`;
+    await follower.show(site.add(slow + toLibraryPage(server, { ...shared, since: "all" })));
+    const isAsking = `document.readyState === "complete" && globalThis.answer !== undefined`;
+    const online = `dispatchEvent(new Event("online"))`;
+    await follower.until(isAsking);
 
-    gateway.polls = "pass";
-    await follower.evaluate(`void dispatchEvent(new Event("online"))`);
+    await follower.evaluate(`void (${online}, refuse())`);
+    await follower.until(isAsking, 10_000);
+    await follower.evaluate(`void (longest = 0, refuse())`);
+    await follower.until("longest === 60_000");
+    await follower.evaluate(`void (fetch = ownFetch, ${online})`);
 
-    await follower.until(`received.at(-1)?.id === "${id}"`, 4000);
+    await follower.until(`received.at(-1)?.id === "${id}"`, 10_000);
   },
 );
 
