@@ -99,7 +99,7 @@ const states: Readonly<Record<string, State>> = {
 
 /**
  * What reaches out of the cell, the tile, the card or the button that it stands in, and so lies over what is beside it. A plot cuts off
- * what it holds, which has its size a frame later.
+ * what it holds, which has its size a frame later; and what is only read aloud lies nowhere.
  */
 async function findOutside(page: Page): Promise<readonly string[]> {
   return await page.evaluate(`Array.from(document.querySelectorAll("th, td, .tile, .card, button, .badge")).flatMap((box) => {
@@ -107,7 +107,7 @@ async function findOutside(page: Page): Promise<readonly string[]> {
     const walker = document.createTreeWalker(box);
     const outside = [];
     for (let node = walker.nextNode(); node !== null; node = walker.nextNode()) {
-      if (node.parentElement.closest(".plot") !== null) continue;
+      if (node.parentElement.closest(".plot, .unseen") !== null) continue;
       const range = document.createRange();
       range.selectNode(node);
       const isOutside = Array.from(range.getClientRects()).some(({ left, right, width }) =>
