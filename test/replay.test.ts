@@ -203,7 +203,7 @@ describe("a session without room", () => {
     const reads = createFollower();
 
     replays.start(reads, 0);
-    await settle([reads]);
+    await settle([...stuck, reads]);
 
     expect([reads.isLive, reads.received.length]).toEqual([true, 5000]);
     expect(stuck.some(({ isLive }) => isLive)).toBe(false);

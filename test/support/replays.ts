@@ -93,7 +93,7 @@ export async function turn(): Promise<void> {
   await setImmediate();
 }
 
-/** Lets everything have its turns until no replay goes on by itself. */
+/** Lets everything have its turns until no replay goes on by itself, where these are all that there are. */
 export async function settle(followers: Iterable<TestFollower>): Promise<void> {
   const count = () =>
     [...followers].reduce((sum, { offered, isLive }) => sum + offered.length + (isLive ? 1 : 0), 0);
