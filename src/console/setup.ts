@@ -7,6 +7,8 @@ import type { Api } from "./api.ts";
 import type { Watch } from "./watch.ts";
 
 export interface Setup {
+  /** When the server started, in milliseconds since 1970, as its figures have it. */
+  readonly startedAt: number;
   /** Where clients connect to: where publishers have a port of their own, this page is on it, and clients have another one. */
   readonly clientOrigin: string;
   /** To push, and to look at anything, one needs an API key. */
@@ -21,6 +23,7 @@ export interface Setup {
 export function readSetup({ dataset }: HTMLElement): Setup {
   const has = (name: string) => dataset[name] !== undefined;
   return {
+    startedAt: Number(dataset["start"]) * 1000,
     clientOrigin: dataset["clients"] ?? location.origin,
     needsKey: has("key"),
     needsToken: has("token"),
@@ -29,22 +32,32 @@ export function readSetup({ dataset }: HTMLElement): Setup {
   };
 }
 
-/** Reads it anew with the first figures of each start of a server, of which there may be several, and drops a key that it does not ask for. */
+/**
+ * Reads it anew when the figures are of a start that it knows nothing of, and drops a key that is not asked for any more. Behind one
+ * address there may be several servers, of which another one may answer the next call; or something else may, for a while.
+ */
 export function followSetup(api: Api, watch: Watch, setup: Signal<Setup>): void {
-  const known = new Set<number>();
+  const known = new Set([setup.peek().startedAt]);
+  let reading: Promise<void> | undefined;
   effect(() => {
     const startedAt = watch.figures.value?.startedAt;
     if (startedAt === undefined || known.has(startedAt)) return;
-    known.add(startedAt);
-    // With the next figures it is tried again.
-    read().catch(() => known.delete(startedAt));
+    // Where it does not come, it is asked for again with the next figures.
+    reading ??= read()
+      .catch(() => {})
+      .finally(() => (reading = undefined));
   });
 
   async function read(): Promise<void> {
     const html = await (await api.call("/")).text();
-    const root = new DOMParser().parseFromString(html, "text/html").querySelector<HTMLElement>("#app");
-    if (root === null) throw new Error("what answered is no console");
-    setup.value = readSetup(root);
-    if (!setup.value.needsKey && api.hasKey) api.dropKey();
+    const root = new DOMParser()
+      .parseFromString(html, "text/html")
+      .querySelector<HTMLElement>("[data-start]");
+    if (root === null) return;
+    const next = readSetup(root);
+    if (known.has(next.startedAt)) return;
+    known.add(next.startedAt);
+    setup.value = next;
+    if (!next.needsKey && api.hasKey) api.dropKey();
   }
 }

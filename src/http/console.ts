@@ -70,6 +70,8 @@ export function consoleRoutes({ access, elsewhere, hasWebhooks }: ConsoleRoutesP
   /** What the page must know of the server before it asks for anything: a key that it has to ask a person for, first of all. */
   function toAttributes(clients: string): string {
     return [
+      // As its figures have it, so that a page knows whether they are of this start of the server.
+      ` data-start="${performance.timeOrigin / 1000}"`,
       ...(clients === "" ? [] : [` data-clients="${clients}"`]),
       ...(access.needsKey ? [" data-key"] : []),
       ...(access.needsToken ? [" data-token"] : []),
