@@ -155,7 +155,7 @@ export function openConnection({ server, order, position, emit, times }: Connect
     if (type !== "online" && surroundings.document?.visibilityState === "hidden") return;
     wake();
     // A browser may tell what happened to the connection only after that.
-    setTimeout(wake, echoMs);
+    if (isOpen) setTimeout(wake, echoMs);
   };
   // When one of these happens, there may be a connection again; or the one that there was may be gone.
   for (const type of ["online", "pageshow", "visibilitychange", "resume"])
@@ -243,16 +243,12 @@ export function openConnection({ server, order, position, emit, times }: Connect
     if (ending === isBlocked || ((problem?.status as number) < 502 && problem?.code === "unexpected")) {
       // What has worked is tried once more: its server may have been away just then.
       if (level === proven) proven = undefined;
-      else if (order[level + 1]) {
-        if (!level++) {
-          better = setTimeout(() => {
-            level = 0;
-            abort.abort(planned);
-          }, betterMs);
-          betterMs = Math.min(longestBetterMs, betterMs * 2);
-        }
-        if (!problem) return 0;
-      } else problem ??= unreachable;
+      else if (order[++level]) return 0;
+      else {
+        // Where none of them is let through it is no matter of transports.
+        level = 0;
+        problem ??= unreachable;
+      }
     }
     // That a stream has broken off is no answer of anybody: it is lost, as a WebSocket is.
     if (openedAt && !problem?.status) problem = undefined;
@@ -279,6 +275,7 @@ export function openConnection({ server, order, position, emit, times }: Connect
       openedAt = heardAt;
       proven = level;
       if (!level) betterMs = times.better;
+      else better ??= setTimeout(goBack, betterMs);
       position = said.id;
       isTold = isOpen = true;
       emit({ ...said, type: "open", transport });
@@ -293,6 +290,14 @@ export function openConnection({ server, order, position, emit, times }: Connect
     } else if (frame.ref) tellSent([frame.ref], type === "receipt");
     else if (type === "error") emit({ ...frame, willReconnect: true });
     expectWithin(silentMs);
+  }
+
+  function goBack(): void {
+    better = undefined;
+    if (!level) return;
+    level = 0;
+    betterMs = Math.min(longestBetterMs, betterMs * 2);
+    abort.abort(planned);
   }
 
   function expectWithin(ms: number): void {
