@@ -167,6 +167,26 @@ describe("a network that lets no WebSocket through", () => {
       expect(pauses[index]).toBeGreaterThanOrEqual(least - 1);
   });
 
+  test("is asked soon again when there has been a WebSocket meanwhile", async () => {
+    await using server = await startServer();
+    await using gateway = await openGateway(server);
+    gateway.upgrades = "refuse";
+    const { at: asked, token } = noteConnects();
+    using page = openLibrary(gateway, { ...address, token, times: { better: 50 } });
+    // After 50, 100, 200, 400 and 800 milliseconds.
+    await page.until("open", 5);
+    gateway.upgrades = "pass";
+    await eventually("a WebSocket", () => page.push.transport === "websocket");
+    gateway.upgrades = "refuse";
+    await disconnect(server, "userid=123&back=true");
+    await eventually("a stream", () => page.push.transport === "sse");
+    const { length } = asked;
+
+    await eventually("another try", () => asked.length > length);
+
+    expect((asked[length] ?? 0) - (asked[length - 1] ?? 0)).toBeLessThan(800);
+  });
+
   test("any more is asked once more before a stream takes the place of what has worked", async () => {
     await using server = await startServer();
     await using relay = await openRelay(server);

@@ -56,6 +56,7 @@ test.concurrent.skipIf(isMissing)(
     await using opened = await openUnlocked();
 
     expect(await countReads(opened.page)).toBe(0);
+    expect(opened.page.requests.filter((url) => new URL(url).pathname === "/")).toHaveLength(1);
   },
 );
 
