@@ -110,7 +110,7 @@ async function findOutside(page: Page): Promise<readonly string[]> {
       if (node.parentElement.closest(".plot, .unseen") !== null) continue;
       const range = document.createRange();
       range.selectNode(node);
-      const isOutside = Array.from(range.getClientRects()).some(({ left, right, width }) =>
+      const isOutside = Array.from((node.nodeType === Node.TEXT_NODE ? range : node).getClientRects()).some(({ left, right, width }) =>
         width > 0 && (left < room.left - 0.5 || right > room.right + 0.5));
       if (isOutside) outside.push(box.tagName + "." + box.className + ": " + (node.textContent.trim() || node.outerHTML));
     }
@@ -176,6 +176,7 @@ describe.skipIf(mustSkip("chromium"))("the page", () => {
     await using others = new AsyncDisposableStack();
     const { page } = opened;
     await fill(opened, others);
+    await page.until(`document.querySelector(".unseen[role=status]").textContent !== ""`);
 
     for (const width of [smallest.width, 340, 360, 375, 390, 600, 768, 1024, 2560]) {
       await page.emulate({ width, height: 800, scheme: "light" });

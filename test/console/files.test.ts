@@ -124,7 +124,16 @@ test.each([
   const html = await (await fetch(`${other.url}/`)).text();
 
   const names = Array.from(html.matchAll(/ data-(\w+)/g), ([, name = ""]) => name);
-  expect(names).toEqual([...said]);
+  expect(names).toEqual(["start", ...said]);
+});
+
+test("when the server has started is said by the page as by its figures", async () => {
+  const [html, figures] = await Promise.all(
+    ["/", "/metrics"].map(async (path) => await (await fetch(`${server.url}${path}`)).text()),
+  );
+
+  const [, said] = /data-start="([^"]+)"/.exec(html ?? "") ?? [];
+  expect(figures).toContain(`\nprocess_start_time_seconds ${said}\n`);
 });
 
 async function readPage(url: string, host: string) {
