@@ -108,33 +108,44 @@ describe.each(pushForms)("$name", ({ push: send }) => {
     expect(await receiveUntil(client, "end")).toEqual(["m", "m", "m", "m", "m"]);
   });
 
-  test.each(["x", "x".repeat(255), "a b", '"quoted"', "~!@#$%^&*(){}[]:;,.?/"])(
-    "may have the key %j",
-    async (key) => {
-      await using server = await startServer();
-      await send(server, { message: "m" }, withKey(key));
+  describe("on one server", () => {
+    let server: TestServer;
 
-      const again = await read(await send(server, { message: "m" }, withKey(key)));
+    beforeAll(async () => {
+      server = await startServer();
+    });
 
-      expect([again.status, again.replayed]).toEqual([202, "true"]);
-    },
-  );
+    afterAll(async () => {
+      await server[Symbol.asyncDispose]();
+    });
 
-  test.each(["", "x".repeat(256), "é", "\u00ff", "a\tb", "\u0080"])(
-    "with the key %j is refused by name, and pushes nothing",
-    async (key) => {
-      await using server = await startServer();
+    test.each(["x", "x".repeat(255), "a b", '"quoted"', "~!@#$%^&*(){}[]:;,.?/"])(
+      "may have the key %j",
+      async (key) => {
+        await send(server, { message: "m" }, withKey(key));
 
-      const refused = await send(server, { message: "m" }, withKey(key));
-      const next = await push(server, "userid=1", "next");
+        const again = await read(await send(server, { message: "m" }, withKey(key)));
 
-      expect(refused.status).toBe(400);
-      const { code, detail } = await toProblem(refused);
-      expect(code).toBe("invalid_parameter");
-      expect(detail).toMatch(/^Idempotency-Key is ".*", expected 1 to 255 characters of printable ASCII$/);
-      expect(toOffset(next)).toBe(1);
-    },
-  );
+        expect([again.status, again.replayed]).toEqual([202, "true"]);
+      },
+    );
+
+    test.each(["", "x".repeat(256), "é", "\u00ff", "a\tb", "\u0080"])(
+      "with the key %j is refused by name, and pushes nothing",
+      async (key) => {
+        const before = await push(server, "userid=1", "before");
+
+        const refused = await send(server, { message: "m" }, withKey(key));
+        const next = await push(server, "userid=1", "next");
+
+        expect(refused.status).toBe(400);
+        const { code, detail } = await toProblem(refused);
+        expect(code).toBe("invalid_parameter");
+        expect(detail).toMatch(/^Idempotency-Key is ".*", expected 1 to 255 characters of printable ASCII$/);
+        expect(toOffset(next)).toBe(toOffset(before) + 1);
+      },
+    );
+  });
 
   test("that was refused as too large can be tried again with the same key, and is pushed then", async () => {
     await using server = await startServer({ "max-message": "1KiB" });

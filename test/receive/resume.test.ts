@@ -132,20 +132,27 @@ describe.each(transports)(
       expect({ ...live, id: "" }).toEqual({ ...toItem("", showBytes(bytes), "thumb"), id: "" });
     });
 
-    test.each(["\uFEFFmark", "line\nbreak\n", "\n", " ", "\u0001\u2028😀", '"quoted\\"', "é".repeat(1000)])(
-      "gets the text %j as it was pushed",
-      async (text) => {
-        await using server = await startServer();
-        const last = await push(server, "userid=1", "had");
-        await push(server, "userid=1", text);
+    test("gets any text as it was pushed", async () => {
+      const texts = [
+        "\uFEFFmark",
+        "line\nbreak\n",
+        "\n",
+        " ",
+        "\u0001\u2028😀",
+        '"quoted\\"',
+        "é".repeat(1000),
+      ];
+      await using server = await startServer();
+      const last = await push(server, "userid=1", "had");
+      for (const text of texts) await push(server, "userid=1", text);
 
-        await using receiver = await open(server, { query: "userid=1", since: last.id });
-        const replayed = await receiver.next();
+      await using receiver = await open(server, { query: "userid=1", since: last.id });
+      for (const text of texts) expect((await receiver.next()).data).toBe(text);
+      for (const text of texts) {
         const [live] = await Promise.all([receiver.next(), push(server, "userid=1", text)]);
-
-        expect([replayed.data, live.data]).toEqual([text, text]);
-      },
-    );
+        expect(live.data).toBe(text);
+      }
+    });
 
     test("does not get what a later one replaced, and loses nothing by it", async () => {
       await using server = await startServer();
