@@ -37,26 +37,29 @@ export function readSetup({ dataset }: HTMLElement): Setup {
  * address there may be several servers, of which another one may answer the next call; or something else may, for a while.
  */
 export function followSetup(api: Api, watch: Watch, setup: Signal<Setup>): void {
-  const known = new Set([setup.peek().startedAt]);
+  const known = new Map([[setup.peek().startedAt, setup.peek()]]);
   let reading: Promise<void> | undefined;
   effect(() => {
     const startedAt = watch.figures.value?.startedAt;
-    if (startedAt === undefined || known.has(startedAt)) return;
+    if (startedAt === undefined) return;
+    const own = known.get(startedAt);
+    if (own !== undefined) setup.value = own;
     // Where it does not come, it is asked for again with the next figures.
-    reading ??= read()
-      .catch(() => {})
-      .finally(() => (reading = undefined));
+    else
+      reading ??= read()
+        .catch(() => {})
+        .finally(() => (reading = undefined));
   });
 
   async function read(): Promise<void> {
     const html = await (await api.call("/")).text();
     const root = new DOMParser()
       .parseFromString(html, "text/html")
-      .querySelector<HTMLElement>("[data-start]");
+      .querySelector<HTMLElement>("#app[data-start]");
     if (root === null) return;
     const next = readSetup(root);
     if (known.has(next.startedAt)) return;
-    known.add(next.startedAt);
+    known.set(next.startedAt, next);
     setup.value = next;
     if (!next.needsKey && api.hasKey) api.dropKey();
   }

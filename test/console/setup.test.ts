@@ -44,7 +44,7 @@ describe.skipIf(mustSkip("chromium"))("with a key, and several servers at its ad
     expect(page.requests.filter((url) => new URL(url).pathname === "/")).toHaveLength(1);
   });
 
-  test("reads it once of each, and stays at the newest", async () => {
+  test("reads it once of each, and shows it of the one whose figures it shows", async () => {
     await answerBy(other(1));
     expect(await countReads()).toBe(1);
     expect(await textOf(page, ".tiles")).toContain("Webhook backlog");
@@ -53,6 +53,10 @@ describe.skipIf(mustSkip("chromium"))("with a key, and several servers at its ad
     await answerBy({ ...other(2), "/": own["/"] });
     expect(await countReads()).toBeGreaterThan(1);
     expect(await textOf(page, ".tiles")).toContain("Webhook backlog");
+
+    await answerBy({});
+    expect(await countReads()).toBe(0);
+    expect(await textOf(page, ".tiles")).not.toContain("Webhook backlog");
   });
 
   test("keeps its key while something else answers in their place", async () => {
