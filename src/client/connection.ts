@@ -240,16 +240,15 @@ export function openConnection({ server, order, position, emit, times }: Connect
     let { code = 1006, problem, reason = "" } = ending;
     // What somebody on the way answers may be of this transport alone; from 502 on, its server is away. Where there is no problem, the status
     // is not below that.
-    if (ending === isBlocked || ((problem?.status as number) < 502 && problem?.code === "unexpected")) {
-      // What has worked is tried once more: its server may have been away just then.
-      if (level === proven) proven = undefined;
-      else if (order[++level]) return 0;
-      else {
-        // Where none of them is let through it is no matter of transports.
-        level = 0;
-        problem ??= unreachable;
-      }
+    const isOnTheWay =
+      ending === isBlocked || ((problem?.status as number) < 502 && problem!.code === "unexpected");
+    if (level !== proven) {
+      if (isOnTheWay && order[++level]) return 0;
+      // Where none of them is let through, or the server is away, it is no matter of transports.
+      level = proven ?? 0;
     }
+    // What has worked is tried once more: its server may have been away just then.
+    else if (isOnTheWay) proven = undefined;
     // That a stream has broken off is no answer of anybody: it is lost, as a WebSocket is.
     if (openedAt && !problem?.status) problem = undefined;
     const isFinal = !mayReconnect(code) || (problem && isForGood(problem, server));
@@ -274,8 +273,11 @@ export function openConnection({ server, order, position, emit, times }: Connect
       silentMs = idle * 1500 + 1000;
       openedAt = heardAt;
       proven = level;
-      if (!level) betterMs = times.better;
-      else better ??= setTimeout(goBack, betterMs);
+      if (level) better ??= setTimeout(goBack, betterMs);
+      else {
+        better = clearTimeout(better) as undefined;
+        betterMs = times.better;
+      }
       position = said.id;
       isTold = isOpen = true;
       emit({ ...said, type: "open", transport });
@@ -294,7 +296,6 @@ export function openConnection({ server, order, position, emit, times }: Connect
 
   function goBack(): void {
     better = undefined;
-    if (!level) return;
     level = 0;
     betterMs = Math.min(longestBetterMs, betterMs * 2);
     abort.abort(planned);
@@ -367,9 +368,7 @@ type Timer = ReturnType<typeof setTimeout>;
 
 /** Trying again does not mend what the server itself objects to, but for what passes, and a token that is not the last one. */
 export function isForGood({ code, status = 0 }: Problem, { renews }: Server): boolean {
-  return (
-    code !== "unexpected" && status >= 400 && status < 500 && status !== 429 && (status !== 401 || !renews)
-  );
+  return status > 0 && status < 500 && status !== 429 && code !== "unexpected" && (status !== 401 || !renews);
 }
 
 /** When a JSON Web Token expires, in milliseconds since 1970; 0 of any other. */

@@ -20,9 +20,9 @@ export interface Ending {
   readonly problem?: Problem;
 }
 
-/** The server is there, but something on the way lets this transport not through. */
-export const isBlocked: Ending = {};
 export const unreachable: Problem = { code: "unreachable", detail: "no answer in time" };
+/** The server is there, but something on the way lets this transport not through. */
+export const isBlocked: Ending = { problem: unreachable };
 
 type Parameters = Readonly<Record<string, string | number | undefined>>;
 
@@ -55,16 +55,14 @@ export const transports: Readonly<Record<Transport, (link: Link) => Promise<Endi
       const socket = new WebSocket(at, token ? [subprotocol, `bearer.${token}`] : subprotocol);
       signal.onabort = () => {
         // One that is half dead would take its time to close.
-        socket.onmessage = socket.onclose = null;
         socket.close();
         resolve({});
       };
       // Into one that is closing a browser sends nothing, and complains.
       socket.onopen = () => onPost((frame) => socket.readyState > 1 || socket.send(JSON.stringify(frame)));
       socket.onmessage = ({ data }) => take(JSON.parse(data));
-      // Of one that never opens, Node tells an error and no end.
-      socket.onerror = () => resolve({});
-      socket.onclose = resolve;
+      // Of one that never opens, Node tells an error and no end. An error has nothing of an ending.
+      socket.onerror = socket.onclose = resolve as () => void;
     }),
 
   sse: (link) =>
@@ -74,7 +72,7 @@ export const transports: Readonly<Record<Transport, (link: Link) => Promise<Endi
         const { done, value } = await reader.read();
         if (done) return {};
         const blocks = (rest + value).split("\n\n");
-        rest = blocks.pop() ?? "";
+        rest = blocks.pop()!; // there is at least one
         for (const block of blocks) {
           const ending = takeBlock(block, link);
           if (ending) return ending;
@@ -146,10 +144,10 @@ export async function calling<Result>(
 function takeBlock(block: string, { take }: Link): Ending | undefined | void {
   const fields: Record<string, string | undefined> = {};
   for (const line of block.split("\n")) {
-    const [, field = "", value = ""] = /^(\w*): ?(.*)/s.exec(line) ?? [];
+    const [, field = "", value] = /^(\w*): ?(.*)/s.exec(line) ?? [];
     fields[field] = field === "data" && fields[field] !== undefined ? `${fields[field]}\n${value}` : value;
   }
-  const { id = "", event, data, "": exact = "" } = fields;
+  const { id, event, data, "": exact = "" } = fields;
   if (event === "push.close") return JSON.parse(data as string);
   if (event === "push.welcome") take({ type: "welcome", ...JSON.parse(data as string) });
   else if (id && data === undefined) take({ type: "position", id });
